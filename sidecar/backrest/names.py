@@ -28,8 +28,7 @@ class Names:
     """
 
     def __init__(self, workloads: Iterable[WorkloadRecord], plans: Collection[str]) -> None:
-        # One that is there goes before one that is gone.
-        self._workloads = sorted(workloads, key=lambda one: one.is_gone)
+        self._workloads = sorted(workloads, key=_rank)
         self._plans = plans
 
     def find(self, name: str) -> NamedPlan:
@@ -47,7 +46,7 @@ class Names:
             message = f"there is no plan or service {quoted(name)}"
             raise UsageError(message, self._hint(name))
         if len(meant) > 1:
-            names = list(dict.fromkeys(map(self._certain_name, meant)))
+            names = sorted(set(map(self._certain_name, meant)))
             raise UsageError(f"{quoted(name)} may mean {' or '.join(names)}", "write one of them")
         if meant[0].plan not in self._plans:
             raise UsageError(f"{meant[0].name} is in no plan", _why_in_no_plan(meant[0]))
@@ -56,10 +55,12 @@ class Names:
     def workloads(self, name: str) -> list[WorkloadRecord]:
         """Return the workloads that a name means, several where it is ambiguous.
 
-        One that is gone counts where no other has the name. Plan ids mean none.
+        Of those that are called alike one counts that has a plan, before one that is gone and left
+        a plan, before one in no plan. Plan ids mean none.
         """
         meant = self._by_name.get(name) or self._by_part.get(name) or []
-        return [one for one in meant if one.is_gone is meant[0].is_gone]
+        first = {one.name: _rank(one) for one in reversed(meant)}
+        return [one for one in meant if _rank(one) == first[one.name]]
 
     @cached_property
     def shown(self) -> dict[str, str]:
@@ -119,6 +120,10 @@ class Names:
             return "the document has no plan"
         more = f" and {len(listed) - _MOST_NAMES} more" if len(listed) > _MOST_NAMES else ""
         return f"there are: {', '.join(listed[:_MOST_NAMES])}{more}"
+
+
+def _rank(one: WorkloadRecord) -> int:
+    return (1 if one.is_gone else 0) if one.plan else 2
 
 
 def _why_in_no_plan(one: WorkloadRecord) -> str:

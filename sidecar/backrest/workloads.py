@@ -8,8 +8,8 @@ of the document holds it.
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from typing import Any, Final, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, TypeAlias, TypeVar
 
 NAME: Final = "workloads.json"
 """What the file is called, in the sidecar's state directory."""
@@ -117,20 +117,38 @@ class WorkloadRecord:
         return mount.seen and (mount.seen.rstrip("/") + path[len(mount.path.rstrip("/")) :])
 
 
+_Record: TypeAlias = MountRecord | PathRecord | ProblemRecord | WorkloadRecord
+
+
 def render_workloads(records: Iterable[WorkloadRecord]) -> bytes:
     """Return the content of the file: a line a workload, sorted by name, equal for equal ones."""
     ordered = sorted(records, key=lambda one: (one.name, one.plan))
-    lines = ",\n".join(json.dumps(_without_empty(asdict(one))) for one in ordered)
-    return f'{{"version": {_VERSION}, "workloads": [\n{lines}\n]}}\n'.encode()
+    return join_lines(map(render_line, ordered))
 
 
-def _without_empty(value: Any) -> Any:
-    """Copy a record's dict without what is empty or false: that is read as such."""
-    if isinstance(value, tuple):
-        return [_without_empty(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _without_empty(item) for key, item in value.items() if item}
-    return value
+def render_line(record: WorkloadRecord) -> str:
+    """Return a workload as its line of the file."""
+    return json.dumps(_without_empty(record))
+
+
+def join_lines(lines: Iterable[str]) -> bytes:
+    """Return the content of the file of its lines, in their order."""
+    body = ",\n".join(lines)
+    return f'{{"version": {_VERSION}, "workloads": [\n{body}\n]}}\n'.encode()
+
+
+def _without_empty(record: _Record) -> dict[str, Any]:
+    """Return a record as JSON, without what is empty or false: that is read as such."""
+    found: dict[str, Any] = {}
+    for name in record.__slots__:
+        if value := getattr(record, name):
+            is_list = isinstance(value, tuple)
+            found[name] = [_of_item(item) for item in value] if is_list else value
+    return found
+
+
+def _of_item(item: _Record | str) -> Any:
+    return item if isinstance(item, str) else _without_empty(item)
 
 
 def parse_workloads(content: bytes) -> tuple[WorkloadRecord, ...]:

@@ -70,7 +70,7 @@ def cover_mounts(
     `runner_mounts` are those with which the plans were rendered.
     """
     locator = Locator(policy, inventory.volumes, runner_mounts)
-    survey = _Survey(rendered, view, policy, locator)
+    survey = MountSurvey(rendered, view, policy, locator)
     found = list(survey.cover_all())
     surveyed = {c.id for w in survey.workloads() for c in w.containers}
     for container in inventory.containers:
@@ -90,8 +90,12 @@ def _without_workload(container: Container, policy: Policy) -> Iterator[MountCov
         yield MountCoverage(container.name, container.name, mount, reason=reason)
 
 
-class _Survey:
-    """Finds the plan of each mount, among the plans as they are after the pass."""
+class MountSurvey:
+    """Finds the plan of each mount, among the plans as they are after the pass.
+
+    `view` are the plans that stand, `rendered` what takes their place; `locator` is that of the
+    pass.
+    """
 
     def __init__(
         self, rendered: Rendered, view: DocumentView, policy: Policy, locator: Locator
@@ -115,13 +119,15 @@ class _Survey:
     def cover_all(self) -> Iterator[MountCoverage]:
         """Yield the coverage of every mount of every workload."""
         for item in self._rendered.workloads:
-            for container in item.workload.containers:
-                for mount in container.mounts:
-                    yield self._cover(item.workload, container, mount, item)
+            yield from self.cover(item.workload, item)
         for workload in self._rendered.unlabelled:
-            for container in workload.containers:
-                for mount in container.mounts:
-                    yield self._cover(workload, container, mount, None)
+            yield from self.cover(workload, None)
+
+    def cover(self, workload: Workload, item: RenderedWorkload | None) -> Iterator[MountCoverage]:
+        """Yield the coverage of every mount of a workload."""
+        for container in workload.containers:
+            for mount in container.mounts:
+                yield self._cover(workload, container, mount, item)
 
     def _cover(
         self, workload: Workload, container: Container, mount: Mount, item: RenderedWorkload | None

@@ -79,6 +79,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "guard.blind": LogEvent("warn", "whether a backup is in progress cannot be told"),
     "state.lost": LogEvent("warn", "what was remembered cannot be read; it begins anew"),
     "state.not-saved": LogEvent("warn", "what was learned cannot be saved"),
+    "workloads.not-saved": LogEvent(
+        "warn", "the names of workloads cannot be saved: the runner knows plans by ids only"
+    ),
     "pulse.not-saved": LogEvent("warn", "the heartbeat cannot be written"),
     "log.more": LogEvent("warn", "many lines of one kind: so many were left out"),
 }

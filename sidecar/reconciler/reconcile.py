@@ -52,6 +52,7 @@ from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import Memory, State
 from sidecar.reconciler.store.read import Stored, naming
 from sidecar.reconciler.store.replace import Replacement, Store
+from sidecar.reconciler.workloads_file import WorkloadsFile
 
 _ATTEMPTS = 20
 
@@ -139,6 +140,7 @@ class Reconciler:
         self._references = secret_references(settings.policy.label_prefix)
         self._store = Store(settings.config, settings.config_mode)
         self._runner = RunnerFile(settings, self._store)
+        self._workloads = WorkloadsFile(self._memory)
 
     def is_own_write(self, state: tuple[int, ...]) -> bool:
         """Return whether a document of this state is our last write; see `Store`."""
@@ -239,6 +241,13 @@ class Reconciler:
 
         Raises SidecarError when it is void.
         """
+        outcome = self._run_beside_writer(settings, inventory, now)
+        self._workloads.update(outcome.proposal, outcome.desired)
+        return outcome
+
+    def _run_beside_writer(
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> PassOutcome:
         for _ in range(_ATTEMPTS):
             desired, view = self.desired_state(settings, inventory, now)
             runner = self._runner.read()
@@ -256,6 +265,13 @@ class Reconciler:
 
     def run(self, settings: ReconcilerSettings, inventory: Inventory, now: datetime) -> PassOutcome:
         """Make one pass. Raises SidecarError when it is void: then nothing is written."""
+        outcome = self._run(settings, inventory, now)
+        self._workloads.update(outcome.proposal, outcome.desired)
+        return outcome
+
+    def _run(
+        self, settings: ReconcilerSettings, inventory: Inventory, now: datetime
+    ) -> PassOutcome:
         desired, view = self.desired_state(settings, inventory, now)
         for store in (self._store, self._runner.store):
             if store is self._store or os.path.lexists(store.path):

@@ -106,7 +106,7 @@ class Memory:
 
     def __init__(self, directory: Path | None, *, read_only: bool = False) -> None:
         self.directory = directory
-        self._is_read_only = read_only
+        self.is_read_only = read_only
         self._lock = threading.RLock()
         self._is_locked = False
         self._state = State()
@@ -174,7 +174,7 @@ class Memory:
 
     def _make_directory(self) -> bool:
         """Make the directory; False if it is there, or nothing may be written there."""
-        if self.directory is None or self._is_read_only or self.directory.is_dir():
+        if self.directory is None or self.is_read_only or self.directory.is_dir():
             return False
         try:
             self.directory.mkdir(mode=0o700, exist_ok=True)
@@ -183,10 +183,10 @@ class Memory:
         return True
 
     def _save(self, content: bytes) -> None:
-        if self.directory is None or self._is_read_only:
+        if self.directory is None or self.is_read_only:
             return
         try:
-            write_small(self.directory, _FILE, content, durable=True)
+            write_in_turn(self.directory, _FILE, content)
             self._seen = _signature(self.directory / _FILE)
             self.is_saved, self._is_logged = True, False
         except OSError as error:
@@ -203,6 +203,16 @@ class Memory:
             with suppress(OSError):
                 (self.directory / _FILE).unlink()
         self._seen = ()
+
+
+def write_in_turn(directory: Path, name: str, content: bytes) -> None:
+    """Replace a file of the state directory, as long as the turn is ours. Raises OSError.
+
+    Nobody else writes it meanwhile: what a killed process left of it is removed.
+    """
+    for part in directory.glob(f".{name}.*.part"):
+        part.unlink(missing_ok=True)
+    write_small(directory, name, content, durable=True)
 
 
 def _signature(path: Path) -> tuple[int, ...]:

@@ -1,8 +1,8 @@
 """SIGKILL at every system call of a pass that disables a plan, or enables it again.
 
-Two files change in such a pass, the state and the document. Whenever the process is
-killed, the next pass brings the plan where it belongs, and the schedule that it had is
-never lost.
+Three files change in such a pass: the state, the document and the names of workloads. Whenever the
+process is killed, the next pass brings the plan where it belongs, the schedule that it had is
+never lost, and names are those of before or of after.
 """
 
 import json
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.backrest.workloads import parse_workloads
 from sidecar.reconciler.state import Memory
 from tests.fakes.one_ageing_pass import run_pass
 
@@ -72,6 +73,21 @@ def changing_calls(action: str, config: Path) -> list[tuple[str, int]]:
     return found
 
 
+def names(config: Path) -> list[tuple[str, bool]]:
+    """Return the names of workloads, and which of them are gone; nothing else is left over."""
+    folder = config.parent / ".sidecar"
+    assert {"state.json", "workloads.json"} == {path.name for path in folder.iterdir()}
+    records = parse_workloads((folder / "workloads.json").read_bytes())
+    return [(record.name, record.is_gone) for record in records]
+
+
+def check_names_are_whole(config: Path) -> None:
+    """Whatever a killed pass left is a file of one pass, or none."""
+    path = config.parent / ".sidecar" / "workloads.json"
+    if path.exists():
+        assert len(parse_workloads(path.read_bytes())) <= 1
+
+
 def scenes(tmp_path: Path, action: str) -> Iterator[Path]:
     """Return for each call a fresh document on which the pass was killed as it entered the call."""
     calls = changing_calls(action, prepared(tmp_path / "whole", action))
@@ -80,6 +96,7 @@ def scenes(tmp_path: Path, action: str) -> Iterator[Path]:
         config = prepared(tmp_path / f"{name}{number}", action)
         kill = f"inject={name}:signal=KILL:when={number}"
         run_child(action, config, "strace", "-o", os.devnull, "-e", kill)
+        check_names_are_whole(config)
         yield config
 
 
@@ -103,6 +120,9 @@ def test_a_plan_is_disabled_and_its_schedule_remembered(tmp_path: Path) -> None:
         ).state.disabled
         run_pass("back", config)
         assert NIGHTLY == schedule(config)
+        assert [("web", False)] == names(config)
+        run_pass("gone", config)
+        assert [("web", True)] == names(config)
 
 
 @pytest.mark.timeout(240)
@@ -113,3 +133,4 @@ def test_a_plan_is_enabled_again(tmp_path: Path) -> None:
         run_pass("back", config)
         assert NIGHTLY == schedule(config)
         assert {} == Memory(config.parent / ".sidecar").state.disabled
+        assert [("web", False)] == names(config)

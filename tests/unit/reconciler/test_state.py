@@ -178,3 +178,14 @@ def test_a_writer_that_was_killed_leaves_only_litter(folder: Path) -> None:
 
     assert "E" == Memory(folder).state.engine_id
     assert os.listdir(folder)
+
+
+def test_what_a_killed_process_left_is_removed_by_the_next_write(folder: Path) -> None:
+    """Of no other file: others are written without a turn."""
+    folder.mkdir()
+    for name in (".state.json.0123abcd.part", ".heartbeat.json.0123abcd.part"):
+        (folder / name).write_bytes(b"{")
+    Memory(folder).change(engine_id="E")
+
+    left = {path.name for path in folder.iterdir()}
+    assert {"state.json", ".heartbeat.json.0123abcd.part"} == left
