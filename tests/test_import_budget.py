@@ -23,6 +23,23 @@ _NOT_FOR_THE_RUNNER = frozenset(
     }
 )
 
+# What no list of commands needs: no command itself, and nothing of what commands do.
+_NOT_FOR_THE_HELP = _NOT_FOR_THE_RUNNER | {
+    "docker",
+    "logging",
+    "requests",
+    "rich",
+    "sidecar.backrest",
+    "sidecar.cli.options",
+    "sidecar.engines",
+    "sidecar.labels",
+    "sidecar.planner",
+    "sidecar.reconciler",
+    "sidecar.schedule",
+    "sqlite3",
+    "subprocess",
+}
+
 # A command line of Python → what it must import, so that the test looks at the right thing,
 # and what it must not import, because that costs more than the whole command.
 BUDGETS: dict[str, tuple[str, set[str]]] = {
@@ -66,10 +83,8 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
         "sidecar.cli.commands.main",
         {"docker", "jsonschema", "pydantic", "requests", "rich", "starlette"},
     ),
-    "-m sidecar.runner version": (
-        "sidecar.cli.runner.main",
-        set(_NOT_FOR_THE_RUNNER),
-    ),
+    "-m sidecar.runner version": ("sidecar.cli.runner.main", set(_NOT_FOR_THE_HELP)),
+    "-m sidecar.runner --help": ("sidecar.cli.runner.main", set(_NOT_FOR_THE_HELP)),
     "-m sidecar.runner plans --help": (
         "sidecar.cli.runner.main",
         set(_NOT_FOR_THE_RUNNER),

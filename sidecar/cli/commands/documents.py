@@ -1,11 +1,10 @@
-"""init, schema and version: what needs no Docker."""
+"""init and schema: what needs no Docker."""
 
 from pathlib import Path
 from typing import Any
 
 import click
 
-from sidecar import __version__
 from sidecar.cli.commands.options import documents_option, log_options, option
 from sidecar.cli.output.text import echo
 
@@ -73,9 +72,3 @@ def schema(kind: str, label_prefix: str) -> None:
     from sidecar.cli.commands.schema import render_schema
 
     echo(render_schema(kind, label_prefix), form="json")
-
-
-@click.command()
-def version() -> None:
-    """Print the version."""
-    echo(__version__)

@@ -7,11 +7,67 @@ from collections.abc import Sequence
 import click
 
 from sidecar import __version__
-from sidecar.cli.commands import backup_once, documents, everyday, preview, service
 from sidecar.cli.exits import run_group
+from sidecar.cli.group import CommandEntry, CommandTable
+
+_HERE = "sidecar.cli.commands."
+_COMMANDS = (
+    CommandEntry(
+        "reconcile",
+        f"{_HERE}preview",
+        "Bring the document in line with the labelled containers, once.",
+    ),
+    CommandEntry(
+        "lint",
+        f"{_HERE}preview",
+        "Look for all that is wrong with the labels, and which mounts no plan holds.",
+    ),
+    CommandEntry(
+        "schedule",
+        f"{_HERE}preview",
+        "Show the next runs of all plans of the documents, and where they clump.",
+    ),
+    CommandEntry(
+        "daemon",
+        f"{_HERE}service",
+        "Keep the document in line with the labelled containers, until it is stopped.",
+    ),
+    CommandEntry(
+        "doctor",
+        f"{_HERE}service",
+        "Check all that backups depend on: one line each, with what to do.",
+    ),
+    CommandEntry(
+        "healthcheck", f"{_HERE}service", "Tell by the exit status whether the daemon is well."
+    ),
+    CommandEntry(
+        "status",
+        f"{_HERE}everyday",
+        "Show each workload: its plan, last and next run, and what is wrong with it.",
+    ),
+    CommandEntry(
+        "backup", f"{_HERE}everyday", "Let Backrest run a plan now, and wait for the end."
+    ),
+    CommandEntry(
+        "backup-once",
+        f"{_HERE}backup_once",
+        "Back up everything once, with containers stopped around it.",
+    ),
+    CommandEntry(
+        "init",
+        f"{_HERE}documents",
+        "Create a document with one repository, which Backrest initialises when it starts.",
+    ),
+    CommandEntry(
+        "schema",
+        f"{_HERE}documents",
+        "Print the JSON Schema of the document or of the labels, for editors.",
+    ),
+    CommandEntry("version", "sidecar.cli.version", "Print the version."),
+)
 
 
-class _Commands(click.Group):
+class _Commands(CommandTable):
     """A group whose command is `reconcile` if none is named."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
@@ -21,7 +77,9 @@ class _Commands(click.Group):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=_Commands, table=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__)
 def cli() -> None:
     """Turn labels on Docker containers into backup plans in Backrest's config.json.
@@ -38,23 +96,6 @@ def cli() -> None:
     Shell completion (bash; zsh and fish likewise):
       eval "$(_BACKREST_SIDECAR_COMPLETE=bash_source backrest-sidecar)"
     """
-
-
-for _command in (
-    preview.reconcile,
-    preview.lint,
-    preview.schedule,
-    service.daemon,
-    service.doctor,
-    service.healthcheck,
-    everyday.status,
-    everyday.backup,
-    backup_once.backup_once,
-    documents.init,
-    documents.schema,
-    documents.version,
-):
-    cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -7,10 +7,82 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import run_group
-from sidecar.cli.runner import backup, inspect, notify, restore, service, upkeep
+from sidecar.cli.group import CommandEntry, CommandTable
+
+_HERE = "sidecar.cli.runner."
+_COMMANDS = (
+    CommandEntry(
+        "daemon",
+        f"{_HERE}service",
+        "Execute the document's plans on their schedules, until it is stopped.",
+    ),
+    CommandEntry(
+        "run",
+        f"{_HERE}backup",
+        "Back plans up now, one after another, with their hooks and retention.",
+    ),
+    CommandEntry(
+        "backup",
+        f"{_HERE}backup",
+        "Let the running daemon back a plan up now, and wait for the end.",
+    ),
+    CommandEntry(
+        "plans",
+        f"{_HERE}inspect",
+        "Show each plan: its schedule, its next run, and how the last one ended.",
+    ),
+    CommandEntry(
+        "history",
+        f"{_HERE}inspect",
+        "Show the newest runs, and fires that were missed, newest first.",
+    ),
+    CommandEntry(
+        "snapshots",
+        f"{_HERE}inspect",
+        "List the snapshots of a plan, oldest first, whoever made them.",
+    ),
+    CommandEntry(
+        "restore",
+        f"{_HERE}restore",
+        "Bring the data of a plan back, from its latest snapshot if nothing else is said.",
+    ),
+    CommandEntry(
+        "verify",
+        f"{_HERE}restore",
+        "Restore files of the latest snapshot that chance chooses, and compare them byte for byte.",
+    ),
+    CommandEntry(
+        "check",
+        f"{_HERE}upkeep",
+        "Look whether repositories are sound, by their check policy; all if none is named.",
+    ),
+    CommandEntry(
+        "prune",
+        f"{_HERE}upkeep",
+        "Free the space in repositories that no snapshot uses; in all if none is named.",
+    ),
+    CommandEntry(
+        "unlock",
+        f"{_HERE}upkeep",
+        "Remove locks that nobody holds any more; of all repositories if none is named.",
+    ),
+    CommandEntry(
+        "notify",
+        f"{_HERE}notify",
+        "Send a test message to each address of --notify-url, and say whether it was taken.",
+    ),
+    CommandEntry(
+        "healthcheck",
+        f"{_HERE}service",
+        "Tell by the exit status whether the daemon and its backups are well.",
+    ),
+    CommandEntry("version", "sidecar.cli.version", "Print the version."),
+)
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.group(
+    cls=CommandTable, table=_COMMANDS, context_settings={"help_option_names": ["-h", "--help"]}
+)
 @click.version_option(__version__)
 def cli() -> None:
     """Execute the backup plans of Backrest's config.json, without Backrest.
@@ -25,25 +97,6 @@ def cli() -> None:
     Shell completion (bash; zsh and fish likewise):
       eval "$(_BACKREST_RUNNER_COMPLETE=bash_source backrest-runner)"
     """
-
-
-for _command in (
-    service.daemon,
-    backup.run,
-    backup.backup,
-    inspect.plans,
-    inspect.history,
-    inspect.snapshots,
-    restore.restore,
-    restore.verify,
-    upkeep.check,
-    upkeep.prune,
-    upkeep.unlock,
-    notify.notify,
-    service.healthcheck,
-    service.version,
-):
-    cli.add_command(_command)
 
 
 def main(args: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""daemon, healthcheck and version: the runner as a service."""
+"""daemon and healthcheck: the runner as a service."""
 
 import os
 import sys
@@ -7,9 +7,7 @@ from typing import Any
 
 import click
 
-from sidecar import __version__
 from sidecar.cli.exits import FAILED
-from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -65,9 +63,3 @@ def healthcheck(arguments: tuple[str, ...]) -> None:
     from sidecar.runner.healthcheck import HEALTHCHECK
 
     sys.exit(HEALTHCHECK.run(arguments, os.environ))
-
-
-@click.command()
-def version() -> None:
-    """Print the version."""
-    echo(__version__)
