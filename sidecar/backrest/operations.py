@@ -3,7 +3,7 @@
 Pure, and the only place that knows how Backrest spells an operation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Annotated, Any, Required
@@ -69,7 +69,8 @@ class Operation:
     "backup", "prune", "runHook" and so on, "" for one that we do not know. `start` of
     a pending one is when it is due. `is_foreign`: another instance's, copied here.
     `message` may hold credentials. `parent` is the run that a hook belongs to, 0 for none;
-    `log` names the text that it wrote, by which Backrest gives it out.
+    `log` names the text that it wrote, by which Backrest gives it out. `files` and `size`, in
+    bytes, are what a backup has read, None where nothing tells.
     """
 
     id: int
@@ -86,6 +87,8 @@ class Operation:
     message: str = ""
     parent: int = 0
     log: str = ""
+    files: int | None = None
+    size: int | None = None
 
     @property
     def is_waiting(self) -> bool:
@@ -111,6 +114,21 @@ class _RunHook(TypedDict, total=False):
     outputLogref: str
 
 
+class _Summary(TypedDict, total=False):
+    # Left out where they are 0.
+    totalFilesProcessed: _Int64
+    totalBytesProcessed: _Int64
+
+
+class _Progress(TypedDict, total=False):
+    summary: _Summary
+
+
+class _Backup(TypedDict, total=False):
+    dryRun: bool
+    lastStatus: _Progress
+
+
 class _Operation(TypedDict, total=False):
     id: Required[_Int64]
     modno: _Int64
@@ -124,7 +142,7 @@ class _Operation(TypedDict, total=False):
     unixTimeEndMs: _Int64
     displayMessage: str
     logref: str
-    operationBackup: dict[str, Any]
+    operationBackup: _Backup
     operationIndexSnapshot: dict[str, Any]
     operationForget: dict[str, Any]
     operationPrune: dict[str, Any]
@@ -197,6 +215,59 @@ def pending_plans(operations: Iterable[Operation]) -> frozenset[str]:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PastRun:
+    """A run of a plan that ended; times in unix seconds by Backrest's clock.
+
+    `files` and `size`, in bytes, are what it has read; None: nothing tells.
+    """
+
+    start: float
+    end: float
+    ending: OperationEnd
+    files: int | None = None
+    size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRuns:
+    """The runs of one plan by Backrest's log: the last, the last good one, and the next.
+
+    All times are unix seconds.
+    """
+
+    last: PastRun | None = None
+    good: PastRun | None = None
+    running_since: float | None = None
+    queued: float | None = None
+
+
+def runs_by_plan(operations: Iterable[Operation]) -> dict[str, PlanRuns]:
+    """Return the runs of each plan of this instance that the log knows, by the plan's id."""
+    by_plan: dict[str, list[Operation]] = {}
+    for operation in operations:
+        if operation.is_backup:
+            by_plan.setdefault(operation.plan_id, []).append(operation)
+    return {plan_id: _runs_of(listed) for plan_id, listed in by_plan.items()}
+
+
+def _runs_of(backups: Sequence[Operation]) -> PlanRuns:
+    ended = [
+        PastRun(operation.start, operation.end, ending, operation.files, operation.size)
+        for operation in sorted(backups, key=lambda operation: operation.id)
+        if (ending := operation.status.ending) is not None
+    ]
+    good = [run for run in ended if run.ending in {OperationEnd.SUCCESS, OperationEnd.WARNING}]
+    running = [o.start for o in backups if o.status is Status.IN_PROGRESS]
+    queued = [operation.start for operation in backups if operation.is_waiting]
+    return PlanRuns(
+        last=ended[-1] if ended else None,
+        good=good[-1] if good else None,
+        running_since=min(running, default=None),
+        queued=min(queued, default=None),
+    )
+
+
 def _is_active(operation: Operation, now: float, margin: float) -> bool:
     if operation.is_foreign or operation.status.has_ended:
         return False
@@ -208,6 +279,8 @@ def _is_active(operation: Operation, now: float, margin: float) -> bool:
 def _operation(entry: _Operation) -> Operation:
     status, hook = entry.get("status"), entry.get("operationRunHook", {})
     parent = hook.get("parentOp", "0")
+    backup = entry.get("operationBackup", {})
+    summary = backup.get("lastStatus", {}).get("summary")
     return Operation(
         id=int(entry["id"]),
         modno=int(entry.get("modno", "0")),
@@ -218,11 +291,13 @@ def _operation(entry: _Operation) -> Operation:
         start=int(entry.get("unixTimeStartMs", "0")) / 1000,
         end=int(entry.get("unixTimeEndMs", "0")) / 1000,
         is_foreign=bool(entry.get("originalInstanceKeyid")),
-        is_dry_run=entry.get("operationBackup", {}).get("dryRun") is True,
+        is_dry_run=backup.get("dryRun") is True,
         snapshot_id=entry.get("snapshotId", ""),
         message=entry.get("displayMessage", ""),
         parent=int(parent) if parent.isdecimal() else 0,
         log=hook.get("outputLogref", "") or entry.get("logref", ""),
+        files=None if summary is None else int(summary.get("totalFilesProcessed", "0")),
+        size=None if summary is None else int(summary.get("totalBytesProcessed", "0")),
     )
 
 

@@ -20,13 +20,15 @@ STATUSES: Mapping[int, str] = {
     SUCCESS: "done, and nothing needs attention",
     FAILED: "it could not be done, or what was looked at is broken; also a wrong flag",
     CHANGED: "done, and something was or would be changed, where `--detailed-exitcode` asks for it",
-    ATTENTION: "done, but something needs attention: labels with problems, a backup with warnings",
+    ATTENTION: "done, but something needs attention: labels with problems, something "
+    "that is not backed up, a backup with warnings",
 }
 """What each status of backrest-sidecar means; a command that has fewer says so in its help."""
 RUNNER_STATUSES: Mapping[int, str] = {
     SUCCESS: "done, and nothing needs attention",
     FAILED: "it could not be done, or a run failed; also a wrong flag",
-    ATTENTION: "done, but something needs attention: a run ended with warnings",
+    ATTENTION: "done, but something needs attention: something is not backed up, a run ended with "
+    "warnings",
 }
 """What each status of backrest-runner means."""
 

@@ -133,6 +133,26 @@ def docker_flag(option: Callable[..., Decorator], more: str = "") -> Decorator:
     )
 
 
+def access_options(option: Callable[..., Decorator], prefix: str) -> Decorator:
+    """Return the flags of Backrest's API; `option` is that of the program.
+
+    `prefix` is what the names of its variables begin with.
+    """
+    return about(
+        "Backrest's API",
+        option(
+            "--backrest-url", default="", help="Backrest's address, as in http://backrest:9898."
+        ),
+        option("--backrest-user", default="", help="User there; none where authentication is off."),
+        option(
+            "--backrest-password-file",
+            type=click.Path(path_type=Path, dir_okay=False),
+            help="File that holds that user's password; else the variable "
+            f"{prefix}BACKREST_PASSWORD has it.",
+        ),
+    )
+
+
 def page_options(option: Callable[..., Decorator]) -> tuple[Decorator, ...]:
     """Return the flags about the pages of a daemon; `option` is that of the program."""
     return (

@@ -1,12 +1,12 @@
 """How each labelled workload's backups fare: the plans, what would change, and Backrest's log."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 from sidecar.backrest.api import ApiError, BackrestApi
-from sidecar.backrest.operations import Operation, OperationEnd, Status
+from sidecar.backrest.operations import Operation, OperationEnd, PlanRuns, runs_by_plan
 from sidecar.labels.problem import Problem, Severity, problem_of
 from sidecar.planner.propose import Proposal
 from sidecar.reconciler.reconcile import preview_now
@@ -26,33 +26,11 @@ _FAR = timedelta(days=4 * 366)
 
 
 @dataclass(frozen=True, slots=True)
-class PastRun:
-    """A run of a plan that ended; times in unix seconds by Backrest's clock."""
-
-    start: float
-    end: float
-    ending: OperationEnd
-
-
-@dataclass(frozen=True, slots=True)
 class NextRun:
     """When a plan runs next, in unix seconds; computed where it is not in Backrest's queue."""
 
     time: float
     is_computed: bool
-
-
-@dataclass(frozen=True, slots=True)
-class PlanRuns:
-    """The runs of one plan by Backrest's log: the last, the last good one, and the next.
-
-    All times are unix seconds.
-    """
-
-    last: PastRun | None = None
-    good: PastRun | None = None
-    running_since: float | None = None
-    queued: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +48,7 @@ class WorkloadStatus:
     workload: str
     plan: str
     is_written: bool
-    runs: PlanRuns = PlanRuns()
+    runs: PlanRuns = field(default_factory=PlanRuns)
     next: NextRun | None = None
     orphan_since: float | None = None
     is_disabled: bool = False
@@ -161,7 +139,7 @@ def gather_status(
 
     `operations` is None when the log is not known; `now` is aware, in Backrest's zone.
     """
-    known = None if operations is None else _runs_by_plan(operations)
+    known = None if operations is None else runs_by_plan(operations)
     lost = proposal.ageing.orphans if proposal.ageing else {}
     # An orphan that only the next pass would find is not remembered yet.
     since = {plan: time for plan, time in state.orphans.items() if plan in lost}
@@ -247,28 +225,3 @@ def _next_run(raw: Mapping[str, Any], runs: PlanRuns, now: datetime) -> NextRun 
         return None
     fires = backrest_fires(schedule, now, now + _FAR, 1)
     return NextRun(fires[0].timestamp(), is_computed=True) if fires else None
-
-
-def _runs_by_plan(operations: Iterable[Operation]) -> dict[str, PlanRuns]:
-    by_plan: dict[str, list[Operation]] = {}
-    for operation in operations:
-        if operation.is_backup:
-            by_plan.setdefault(operation.plan_id, []).append(operation)
-    return {plan_id: _runs_of(listed) for plan_id, listed in by_plan.items()}
-
-
-def _runs_of(backups: Sequence[Operation]) -> PlanRuns:
-    ended = [
-        PastRun(operation.start, operation.end, ending)
-        for operation in sorted(backups, key=lambda operation: operation.id)
-        if (ending := operation.status.ending) is not None
-    ]
-    good = [run for run in ended if run.ending in {OperationEnd.SUCCESS, OperationEnd.WARNING}]
-    running = [o.start for o in backups if o.status is Status.IN_PROGRESS]
-    queued = [operation.start for operation in backups if operation.is_waiting]
-    return PlanRuns(
-        last=ended[-1] if ended else None,
-        good=good[-1] if good else None,
-        running_since=min(running, default=None),
-        queued=min(queued, default=None),
-    )

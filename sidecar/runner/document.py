@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from sidecar.backrest.reading import Config, Timing
-from sidecar.runner.due import Job, JobKind, timings
+from sidecar.runner.due import Job, JobKind, backup_job, timings
 from sidecar.runner.hooks.check import HookProblem, check_hooks, find_blocker, name_plan, name_repo
 from sidecar.runner.hooks.containers import containers_of
 from sidecar.runner.union import Documents
@@ -48,6 +48,20 @@ class Executed:
         is_of_plan = job.kind in {JobKind.BACKUP, JobKind.RESTORE}
         of_plan = self.touched.get(name_plan(job.subject)) if is_of_plan else None
         return (of_plan or frozenset()) | self.touched.get(name_repo(job.repo), frozenset())
+
+
+def blocked_plans(executed: Executed) -> Mapping[str, str]:
+    """Return why plans are not run, by their ids; no secret is in it."""
+    # The commands of hooks may hold secrets: only the log says what is wrong with them.
+    return {
+        plan.id: "one of its hooks cannot be used, the log says why"
+        for plan in executed.own.plans
+        if executed.problems and executed.blocker(backup_job(plan))
+    } | {
+        plan.id: refusal
+        for plan in executed.own.plans
+        if (refusal := executed.documents.refused.get(plan.repo))
+    }
 
 
 class ExecutedDocument:

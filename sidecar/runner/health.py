@@ -6,6 +6,7 @@ them, for it may hold secrets.
 
 from collections.abc import Iterator
 
+from sidecar.backrest.protection import is_late
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted
 from sidecar.runner.due import JobKind
@@ -17,10 +18,10 @@ from sidecar.service.health import Finding, Health, HealthAspect, judge_process
 
 MOST_USED = 0.95
 """How full a disk may be, as df counts."""
-_PERIODS = 2
-_FAILURES = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
+FAILURES = {RunOutcome.FAILED: "failed", RunOutcome.INTERRUPTED: "was interrupted"}
+"""The ends of a backup that is to be told, as the end of a sentence."""
 # A backup that a hook or a person has cancelled was not wanted; a check has found nothing then.
-_CUT_OFF = {**_FAILURES, RunOutcome.CANCELLED: "was cancelled"}
+_CUT_OFF = {**FAILURES, RunOutcome.CANCELLED: "was cancelled"}
 UPKEEP = {
     JobKind.CHECK: ("check", "repository"),
     JobKind.PRUNE: ("prune", "repository"),
@@ -60,7 +61,7 @@ def _other(status: RunnerStatus) -> Iterator[Finding]:
     for job, one in status.upkeep.items():
         if one.past.last_outcome in _CUT_OFF:
             work, kind = UPKEEP[job.kind]
-            end = _with_class(_CUT_OFF[one.past.last_outcome], one.failure)
+            end = with_class(_CUT_OFF[one.past.last_outcome], one.failure)
             sentence = f"the last {work} of the {kind} {job.subject} {end}"
             yield Finding(f"{job.kind.value}-failed", sentence, job.subject)
     for path, used in sorted(status.disks.items()):
@@ -68,7 +69,7 @@ def _other(status: RunnerStatus) -> Iterator[Finding]:
             yield Finding("disk-full", f"the disk of {path} is {used:.0%} full", path)
     for repo, probed in sorted(status.probes.items()):
         if probed.failure is not None:
-            sentence = _with_class(f"the repository {repo} cannot be reached", probed.failure.value)
+            sentence = with_class(f"the repository {repo} cannot be reached", probed.failure.value)
             yield Finding("repo-unreachable", sentence, repo)
     for sentence in status.stopped:
         yield Finding("container-stopped", f"the container {sentence}")
@@ -84,8 +85,8 @@ def _plan(state: PlanState, status: RunnerStatus) -> Iterator[Finding]:
     if state.was_cut_off:
         sentence = f"the last run of the plan {plan} was cut off by the end of the runner"
         yield Finding("plan-cut-off", sentence, plan)
-    if outcome in _FAILURES:
-        end = _with_class(_FAILURES[outcome], state.failure)
+    if outcome in FAILURES:
+        end = with_class(FAILURES[outcome], state.failure)
         yield Finding("plan-failed", f"the last run of the plan {plan} {end}", plan)
     if state.ahead:
         sentence = (
@@ -97,7 +98,7 @@ def _plan(state: PlanState, status: RunnerStatus) -> Iterator[Finding]:
         return
     # One that was elsewhere for a while was saved there.
     since = max(past.first_seen, past.last_success or 0.0)
-    if status.now - since > _PERIODS * state.period + status.grace:
+    if is_late(since, state.period, status.grace, status.now):
         age = render_duration(status.now - since)
         saved = f"was never saved in {age}" if past.last_success is None else f"was saved {age} ago"
         period = render_duration(state.period)
@@ -105,5 +106,6 @@ def _plan(state: PlanState, status: RunnerStatus) -> Iterator[Finding]:
         yield Finding("plan-late", sentence, plan)
 
 
-def _with_class(words: str, failure: str) -> str:
+def with_class(words: str, failure: str) -> str:
+    """Return how something ended, with the class of its failure if there is one."""
     return f"{words} ({failure})" if failure else words

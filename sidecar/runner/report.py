@@ -9,6 +9,7 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import FailureClass
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.text import short_id
+from sidecar.runner.document import blocked_plans
 from sidecar.runner.due import LONGEST_SLEEP, Job, JobKind, backup_job
 from sidecar.runner.execution import Execution
 from sidecar.runner.health import UPKEEP, judge
@@ -63,17 +64,7 @@ class StatusSources:
 
     def blocked(self) -> Mapping[str, str]:
         """Return why plans are not run, by their ids."""
-        # The commands of hooks may hold secrets: only the log says what is wrong with them.
-        executed = self.execution.document.now
-        return {
-            plan.id: "one of its hooks cannot be used, the log says why"
-            for plan in executed.own.plans
-            if executed.problems and executed.blocker(backup_job(plan))
-        } | {
-            plan.id: refusal
-            for plan in executed.own.plans
-            if (refusal := executed.documents.refused.get(plan.repo))
-        }
+        return blocked_plans(self.execution.document.now)
 
 
 class RunnerReport(Reporter[RunnerStatus]):

@@ -132,17 +132,7 @@ policy_options = about(
 )
 
 
-access_options = about(
-    "Backrest's API",
-    option("--backrest-url", default="", help="Backrest's address, as in http://backrest:9898."),
-    option("--backrest-user", default="", help="User there; none where authentication is off."),
-    option(
-        "--backrest-password-file",
-        type=click.Path(path_type=Path, dir_okay=False),
-        help="File that holds that user's password; else the variable "
-        "BACKREST_SIDECAR_BACKREST_PASSWORD has it.",
-    ),
-)
+access_options = flags.access_options(option, VARIABLE)
 
 apply_options = about(
     "applying",

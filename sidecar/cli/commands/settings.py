@@ -1,12 +1,12 @@
 """Values of the sidecar's flags → checked settings."""
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import click
 
+from sidecar.cli.backrest_log import build_login
 from sidecar.cli.commands.options import VARIABLE
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.labels.policy import HookPolicy, Policy
@@ -17,17 +17,14 @@ from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import (
     Applying,
     ApplyVia,
-    BackrestLogin,
     InventorySource,
     Lifetime,
     ReconcilerSettings,
     Watching,
-    check_access,
     check_policy,
     parse_duration,
     parse_mode,
     parse_path_map,
-    read_password,
 )
 
 _LEAST_INTERVAL = 1.0
@@ -58,7 +55,7 @@ def build_settings(flags: Mapping[str, Any]) -> ReconcilerSettings:
         state_dir=flags.get("state_dir"),
         runner_named=bool(container),
         lifetime=_build_lifetime(flags),
-        access=_build_access(flags),
+        access=build_login(flags, VARIABLE),
         applying=_build_applying(flags),
         watching=_build_watching(flags),
     )
@@ -97,13 +94,6 @@ def _build_lifetime(flags: Mapping[str, Any]) -> Lifetime:
         accept_engine=flags.get("accept_engine", False),
         take_over=frozenset(flags.get("take_over", ())),
     )
-
-
-def _build_access(flags: Mapping[str, Any]) -> BackrestLogin:
-    url, user = flags.get("backrest_url", ""), flags.get("backrest_user", "")
-    file = flags.get("backrest_password_file")
-    password = os.environ.get(f"{VARIABLE}BACKREST_PASSWORD", "")
-    return check_access(BackrestLogin(url, user, read_password(file) if file else password))
 
 
 def _build_applying(flags: Mapping[str, Any]) -> Applying:

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sidecar.backrest.operations import OperationEnd
+from sidecar.backrest.operations import OperationEnd, PastRun
 from sidecar.cli.output.terminal import Cell, Column, Meaning, Styled, table
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
-from sidecar.reconciler.status import PastRun, StatusReport, WorkloadStatus
+from sidecar.reconciler.status import StatusReport, WorkloadStatus
 
 _COLUMNS = (
     Column("workload"),

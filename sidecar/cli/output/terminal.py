@@ -183,8 +183,12 @@ def _text(cell: Cell) -> str:
 
 
 def _shared_prefix(texts: Sequence[str]) -> str:
-    """Return what all texts begin with, up to the end of a word; empty if it is not worth it."""
-    first, last = min(texts, default=""), max(texts, default="")
+    """Return what all texts but empty ones begin with, up to the end of a word.
+
+    The empty string if it is not worth it.
+    """
+    known = [text for text in texts if text]
+    first, last = min(known, default=""), max(known, default="")
     pairs = enumerate(zip(first, last, strict=False))
     shared = first[: next((at for at, (a, b) in pairs if a != b), 0)]
     end = max(shared.rfind(mark) for mark in "-_/.") + 1
@@ -192,6 +196,8 @@ def _shared_prefix(texts: Sequence[str]) -> str:
 
 
 def _shortened(cell: Cell, prefix: str) -> Cell:
+    if not _text(cell):
+        return cell
     short = f"…{_text(cell).removeprefix(prefix)}"
     return short if isinstance(cell, str) else cell._replace(text=short)
 

@@ -27,6 +27,11 @@ _COMMANDS = (
         "Let the running daemon back a plan up now, and wait for the end.",
     ),
     CommandEntry(
+        "status",
+        f"{_HERE}status",
+        "Tell whether everything is backed up: each service, and each data mount in no plan.",
+    ),
+    CommandEntry(
         "plans",
         f"{_HERE}inspect",
         "Show each plan: its schedule, its next run, and how the last one ended.",

@@ -195,7 +195,7 @@ neighbour_options = about(
     ),
 )
 
-health_options = about(
+grace_option = about(
     "health",
     option(
         "--health-grace",
@@ -203,5 +203,8 @@ health_options = about(
         default="1h",
         help="How late beyond twice its period a plan may be saved.",
     ),
-    *page_options(option),
 )
+
+health_options = about("health", grace_option, *page_options(option))
+
+access_options = flags.access_options(option, VARIABLE)

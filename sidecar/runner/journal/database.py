@@ -22,6 +22,7 @@ from sidecar.runner.journal.schema import (
     is_broken,
     open_copy,
     open_file,
+    open_reading,
     put_back,
     read_what_is_left,
     release,
@@ -52,6 +53,8 @@ class Database(Closable):
     can be. `now` gives unix seconds; `for_daemon` lets the file be checked where the daemon before
     has died. Where its disk is so full that it cannot be opened, a copy in memory is read, and
     changes are made as soon as it can. Raises JournalError if there can be no file at all.
+    With `only_reads` the file is looked at and nothing else: every change raises JournalError, and
+    so does opening one that is not there, or that is broken.
     """
 
     def __init__(
@@ -61,12 +64,14 @@ class Database(Closable):
         now: Callable[[], float] = time.time,
         *,
         for_daemon: bool = False,
+        only_reads: bool = False,
     ) -> None:
         self.path = path
         self.lock = threading.RLock()
         self._memory = memory
         self._now = now
         self._for_daemon = for_daemon
+        self._only_reads = only_reads
         self._late: deque[Change[object]] = deque(maxlen=_MOST_LATE)
         self._is_reported = False
         self._is_copy = False
@@ -88,13 +93,15 @@ class Database(Closable):
             try:
                 return query(self._connection)
             except sqlite3.Error as error:
-                if is_broken(error):
+                if is_broken(error) and not self._only_reads:
                     return self._begin_anew(query, str(error))
                 raise _journal_error("read", error) from error
 
     def change(self, change: Change[T]) -> T:
         """Make a change that is on disk when this returns. Raises JournalError."""
         with self.lock:
+            if self._only_reads:
+                raise JournalError("the journal is only read here", "", FailureClass.PERMISSION)
             try:
                 if self._is_copy:
                     self._leave_copy()
@@ -170,6 +177,8 @@ class Database(Closable):
 
     def _open(self) -> tuple[sqlite3.Connection, tuple[int, int]]:
         try:
+            if self._only_reads:
+                return open_reading(self.path), (0, 0)
             try:
                 return open_file(self.path, for_daemon=self._for_daemon), _identity(self.path)
             except sqlite3.Error as error:
@@ -178,7 +187,7 @@ class Database(Closable):
                 rows = self._put_aside(str(error))
             return self._open_with(rows), _identity(self.path)
         except (OSError, sqlite3.Error) as error:
-            if _is_full(self.path):
+            if _is_full(self.path) and not self._only_reads:
                 return self._copy(error), (0, 0)
             raise _journal_error("opened", error) from error
 

@@ -247,7 +247,8 @@ class Journal(Closable):
     seconds, and `for_daemon`. A broken file is set aside and logged. `runs.begin` and
     `containers.stopped` raise JournalError if they cannot be made durable, as does every method
     that reads a file out of reach. Any other change that cannot be written is logged, and written
-    as soon as it can be.
+    as soon as it can be. With `only_reads` nothing is made, mended or changed, and a file that is
+    not there or broken raises JournalError.
     """
 
     def __init__(
@@ -257,9 +258,12 @@ class Journal(Closable):
         now: Callable[[], float] = time.time,
         *,
         for_daemon: bool = False,
+        only_reads: bool = False,
     ) -> None:
         memory, keep = RunMemory(), max(keep, 1)
-        self._database = database = Database(path, memory, now, for_daemon=for_daemon)
+        self._database = database = Database(
+            path, memory, now, for_daemon=for_daemon, only_reads=only_reads
+        )
         self.path = path
         self.past = PastRuns(database, memory, keep)
         self.runs = Runs(database, memory, keep)

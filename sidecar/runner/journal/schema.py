@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from urllib.parse import quote
 
 from sidecar.lib.read_file import refuse_other_kinds
 
@@ -149,6 +150,39 @@ def open_copy(path: Path) -> sqlite3.Connection:
             with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as source:
                 source.execute("PRAGMA locking_mode = EXCLUSIVE")
                 source.backup(copy)
+        _prepare(copy)
+    except BaseException:
+        copy.close()
+        raise
+    return copy
+
+
+def open_reading(path: Path) -> sqlite3.Connection:
+    """Open the file for reading alone: nothing is made, brought up to date or changed.
+
+    One of an older version is copied into memory, and the copy is brought up to date. Raises
+    sqlite3.Error, also where there is no file.
+    """
+    # Without its log beside it SQLite would make one, which a folder mounted `:ro` refuses.
+    has_log = path.with_name(f"{path.name}-wal").exists()
+    options = "mode=ro" if has_log or os.access(path.parent, os.W_OK) else "mode=ro&immutable=1"
+    source = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?{options}",
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        uri=True,
+    )
+    try:
+        if _version(source) == len(MIGRATIONS):
+            return source
+        copy = sqlite3.connect(":memory:", isolation_level=None, check_same_thread=False)
+        source.backup(copy)
+    except BaseException:
+        source.close()
+        raise
+    source.close()
+    try:
         _prepare(copy)
     except BaseException:
         copy.close()

@@ -56,6 +56,35 @@ def test_operation_is_read_with_times_in_seconds() -> None:
     assert expected == given
 
 
+@pytest.mark.parametrize(
+    ("progress", "expected"),
+    [
+        ({}, (None, None)),
+        ({"lastStatus": {}}, (None, None)),
+        ({"lastStatus": {"status": {"percentDone": 0.5}}}, (None, None)),
+        ({"lastStatus": {"summary": {}}}, (0, 0)),
+        (
+            {
+                "lastStatus": {
+                    "summary": {
+                        "totalFilesProcessed": "3",
+                        "totalBytesProcessed": "4096",
+                        "snapshotId": "abc",
+                    }
+                }
+            },
+            (3, 4096),
+        ),
+    ],
+)
+def test_backup_tells_what_it_has_read(
+    progress: dict[str, object], expected: tuple[int | None, int | None]
+) -> None:
+    """Backrest leaves out what is 0; without a summary nobody has counted."""
+    given = parsed(operationBackup=progress)
+    assert expected == (given.files, given.size)
+
+
 def test_empty_log_is_an_empty_list() -> None:
     """Backrest leaves an empty list out."""
     assert [] == parse_operations(b"{}")

@@ -11,7 +11,7 @@ import click
 import pytest
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.operations import Operation, OperationEnd, Status
+from sidecar.backrest.operations import Operation, OperationEnd, PastRun, Status
 from sidecar.cli.output.status import render_status
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
@@ -22,7 +22,6 @@ from sidecar.reconciler.settings import BackrestLogin, InventorySource, Reconcil
 from sidecar.reconciler.state import State
 from sidecar.reconciler.status import (
     NextRun,
-    PastRun,
     StatusReport,
     WorkloadStatus,
     gather_status,

@@ -13,8 +13,11 @@ from pathlib import Path
 
 import click
 
-from sidecar.backrest.operations import OperationEnd
+from sidecar.backrest.operations import OperationEnd, PastRun, PlanRuns
+from sidecar.backrest.protection import KnownRuns, PlanFacts, assess
 from sidecar.backrest.reading import RunPlan, Timing
+from sidecar.backrest.workloads import MountRecord, WorkloadRecord
+from sidecar.cli.output.protection import render_protection
 from sidecar.cli.output.runner_tables import (
     PlanRow,
     render_history,
@@ -24,7 +27,7 @@ from sidecar.cli.output.runner_tables import (
 from sidecar.cli.output.runs import render_line
 from sidecar.cli.output.status import render_status
 from sidecar.engines.base import Progress, Snapshot, Stats
-from sidecar.reconciler.status import NextRun, PastRun, PlanRuns, StatusReport, WorkloadStatus
+from sidecar.reconciler.status import NextRun, StatusReport, WorkloadStatus
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
 from sidecar.runner.union import DocumentName
@@ -143,8 +146,51 @@ def progress(width: int) -> str:
     return "\n".join(render_line(line, width) for line in lines)
 
 
+def _protected(width: int, *, is_wide: bool) -> str:
+    names = ("media/jellyfin", "media/postgres-primary", "media/www", "media/new")
+    runs = (
+        KnownRuns(last_success=NOW - 3 * HOUR, files=1200, size=52_000_000_000),
+        KnownRuns(last_success=NOW - 4 * DAY, failure="failed (network)", files=3, size=8_000_000),
+        KnownRuns(last_success=NOW - 9 * HOUR, files=40, size=940, is_running=True),
+        None,
+    )
+    plans = [
+        PlanFacts(
+            plan=f"backrest_sidecar_{name.replace('/', '_')}",
+            repository="default",
+            document="config.json",
+            period=DAY,
+            runs=known,
+            unknown="nothing is known of its runs: Backrest refused our user name or password",
+            hint="see --backrest-user and --backrest-password-file",
+            next_run=NOW + 15 * HOUR,
+            verified=NOW - 2 * DAY if known is runs[0] else None,
+        )
+        for name, known in zip(names, runs, strict=True)
+    ]
+    workloads = [
+        WorkloadRecord(name, name.partition("/")[2], "media", plan=facts.plan)
+        for name, facts in zip(names, plans, strict=True)
+    ]
+    redis = MountRecord("/data", why="not labelled")
+    workloads.append(WorkloadRecord("media/redis", "redis", "media", mounts=(redis,)))
+    answer = assess(workloads, {facts.plan: facts for facts in plans}, HOUR, NOW)
+    return render_protection(answer, width, is_wide=is_wide)
+
+
+def protection(width: int) -> str:
+    """Whether everything is backed up: one thing of each kind that may be the case."""
+    return _protected(width, is_wide=False)
+
+
+def protection_wide(width: int) -> str:
+    """The same with ids."""
+    return _protected(width, is_wide=True)
+
+
 SCREENS: dict[str, Callable[[int], str]] = {
-    one.__name__: one for one in (plans, history, snapshots, status, progress)
+    one.__name__: one
+    for one in (plans, history, snapshots, status, progress, protection, protection_wide)
 }
 
 
