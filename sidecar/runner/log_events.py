@@ -64,6 +64,9 @@ EVENTS: Mapping[str, LogEvent] = {
     "plan.emptied": LogEvent("warn, error", "the paths of a plan are all empty, and were not"),
     "plan.refill": LogEvent("warn", "a plan whose paths are all empty is restored"),
     "devices.unknown": LogEvent("error", "on which disks a plan lies could not be recorded"),
+    "workloads.unreadable": LogEvent(
+        "warn", "what the sidecar has written of names cannot be used: plans are known by ids"
+    ),
     "restore.differs": LogEvent(
         "warn", "owners, permissions or attributes of what was restored are not as saved"
     ),

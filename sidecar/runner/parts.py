@@ -39,6 +39,7 @@ from sidecar.runner.maintenance import Probing
 from sidecar.runner.notify.delivery import DeliveryQueue
 from sidecar.runner.notify.notices import RunNotifier
 from sidecar.runner.notify.sender import ProcessSender
+from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.pool import QueueRules
 from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
@@ -120,6 +121,7 @@ class DocumentRules(QueueRules):
     keys: RepositoryKeys
     prober: Prober
     plans: RunningPlans
+    locks: PlanTurns
 
     def lock_keys(self, job: Job) -> frozenset[str]:
         """Return what tells a job's repository from others, whatever it is called.
@@ -132,6 +134,10 @@ class DocumentRules(QueueRules):
     def containers(self, job: Job) -> frozenset[str]:
         """Return the containers that hooks around a job are known to stop."""
         return self.document.now.containers(job)
+
+    def is_held(self, job: Job) -> bool:
+        """Return whether the plan of a job is being restored by a command."""
+        return job.kind in _OF_PLANS and self.locks.is_held(job.subject)
 
     def has_resumed(self, job: Job) -> bool:
         """Return whether a job that runs has started again what its hooks stopped."""
@@ -229,7 +235,13 @@ def assemble(
         yield RunnerParts(
             Execution(document, scheduler, journal, reporter),
             JobStages(gate, emptiness, session, (runner, probes)),
-            DocumentRules(document, RepositoryKeys(document, known, environ), prober, plans),
+            DocumentRules(
+                document,
+                RepositoryKeys(document, known, environ),
+                prober,
+                plans,
+                PlanTurns(state),
+            ),
             Probing(prober, initialiser, probing, probes),
             Leftovers(journal, document, session, containers, resumer),
             delivery,

@@ -8,7 +8,8 @@ the queue gets the next worker that it can use.
 
 It is the same with the containers that hooks stop: the run that ends first would start them while
 another still saves. No later job takes a container for which an earlier one waits. One that has
-started its containers again, and is still at work on what it has read, does not count.
+started its containers again, and is still at work on what it has read, does not count. A job whose
+plan somebody restores waits too, and keeps nobody waiting.
 """
 
 import threading
@@ -65,6 +66,11 @@ class QueueRules:
         """Return the names of those that its hooks stop; nor do two jobs that share one."""
         del job
         return frozenset()
+
+    def is_held(self, job: Job) -> bool:
+        """Return whether somebody keeps a job from running now, who is not in the queue."""
+        del job
+        return False
 
     def has_resumed(self, job: Job) -> bool:
         """Return whether a job that runs has started again what its hooks stopped.
@@ -187,7 +193,7 @@ class Pool:
                 if (job := self._choose()) is not None:
                     self._running[job] = (rules.lock_keys(job), rules.containers(job))
                     return job, *self._waiting.pop(job)
-                # What runs may have started its containers again.
+                # What runs may have started its containers again, and a restore may have ended.
                 self._change.wait(_LOOK_SECONDS if self._waiting else None)
         return None
 
@@ -199,6 +205,8 @@ class Pool:
         )
         away = None
         for job in self._waiting:
+            if self._rules.is_held(job):
+                continue
             containers = self._rules.containers(job)
             if written.isdisjoint(self._rules.lock_keys(job)) and taken.isdisjoint(containers):
                 if not self._rules.is_away(job):

@@ -113,11 +113,14 @@ def test_a_dry_run_tells_and_touches_nothing(place: Place) -> None:
     result = place.run("restore", "web", "--in-place", "--force", "--dry-run")
 
     assert 0 == result.exit_code, result.exception
-    first, step, last = result.output.splitlines()
-    shown = r"snapshot [0-9a-f]{8} of \d{4}-\d\d-\d\d \d\d:\d\d UTC: 2 files, 11 B"
+    first, step, space, last = result.output.splitlines()
+    shown = (
+        r"web: snapshot [0-9a-f]{8} of \d{4}-\d\d-\d\d \d\d:\d\d UTC, \d+ \w+ old: 2 files, 11 B"
+    )
     assert re.fullmatch(shown, first)
     source = place.bench.source
     assert f"{source}  → {source}  a folder with contents is there: replaces it" == step.strip()
+    assert re.fullmatch(rf"  needs 11 B of .* that are free on the disk of {source}", space)
     assert "nothing was restored: this was a dry run" == last
     assert ("second", []) == (place.page.read_text(), place.outcomes())
 
@@ -150,7 +153,7 @@ def test_refusals_say_what_to_write(place: Place, tmp_path: Path) -> None:
     place.page.write_text("second")
     fragments = [
         ((), "--in-place"),
-        (("--at", "yesterday"), "is no time"),
+        (("--at", "last week"), "is neither a time nor a snapshot"),
         (("--at", "2001-01-01", "--target", str(tmp_path / "x")), "the oldest snapshot of web"),
         (("--snapshot", "12345678"), "no snapshot 12345678"),
         (("--path-map", "/a"), "is no path map"),
@@ -162,7 +165,7 @@ def test_refusals_say_what_to_write(place: Place, tmp_path: Path) -> None:
     assert [] == [
         (words, output) for words, output in fragments if output not in place.refused("web", *words)
     ]
-    assert "there is no plan 'blog'" in place.refused("blog")
+    assert "there is no plan or service 'blog'" in place.refused("blog")
     assert "second" == place.page.read_text()
 
 

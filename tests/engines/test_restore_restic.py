@@ -496,7 +496,7 @@ def test_a_dry_run_changes_nothing(restoring: Restoring, source: Path) -> None:
     spoil(source)
     before = tree(source)
 
-    plan = restoring.restorer.prepare(restoring.request(in_place=True), is_dry=True)
+    plan = restoring.restorer.survey(restoring.request(in_place=True))
 
     (step,) = plan.steps
     assert (str(source), str(source)) == (step.item.source, step.item.place)

@@ -1,67 +1,156 @@
-"""Restoring and verifying: flags → a request, and what is shown of its plan and its end."""
+"""Restoring and verifying: flags → what is wanted, and what is shown of its plan and its end."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.text import aligned, echo, printable
+from sidecar.cli.output.text import aligned, echo, printable, printable_lines
+from sidecar.lib.duration import render_duration
+from sidecar.lib.errors import UsageError
 from sidecar.lib.text import counted, render_size, short_id
 from sidecar.lib.zones import local_zone
 from sidecar.runner.journal import Ended, RunOutcome
-from sidecar.runner.restore.choose import RestoreRequest, parse_moment, parse_path_map
+from sidecar.runner.restore.choose import (
+    LATEST,
+    RestoreRequest,
+    parse_path_map,
+    parse_point,
+    place_of,
+)
+from sidecar.runner.restore.group import RestoreGroup, RestorePart, RestoreSelection
 from sidecar.runner.restore.places import Step
-from sidecar.runner.restore.restore import RestorePlan
 from sidecar.runner.verify.verify import Verification
 
+RESTORED = "/restored"
+"""Where the Compose files mount the folder `./restored`."""
 
-def read_request(
-    plan: RunPlan, flags: Mapping[str, Any], environ: Mapping[str, str]
-) -> RestoreRequest:
-    """Return what is requested of a plan, without the instance's name; raises UsageError."""
-    zone, _ = local_zone(environ)
-    at, target = flags["at"], flags["target"]
-    wanted = {
-        "snapshot": flags["snapshot"],
-        "at": None if at is None else parse_moment(at, zone),
-        "paths": flags["paths"],
+
+@dataclass(frozen=True, slots=True)
+class Consent:
+    """What may happen without being asked: `is_given` once and for all, or by `can_ask`."""
+
+    is_given: bool = False
+    can_ask: bool = False
+    is_dry: bool = False
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether what is there may be replaced if somebody agrees; a dry run tells of that."""
+        return self.is_given or self.can_ask or self.is_dry
+
+
+def read_selection(
+    words: Sequence[str],
+    flags: Mapping[str, Any],
+    environ: Mapping[str, str],
+    consent: Consent,
+    now: datetime,
+) -> RestoreSelection:
+    """Return what is wanted: names, paths that begin with `/`, and flags. Raises UsageError."""
+    names = tuple(one for one in words if not one.startswith("/"))
+    paths = tuple(one for one in words if one.startswith("/"))
+    if not names:
+        raise UsageError("no service is named", "backrest-runner restore SERVICE [PATH]")
+    folder, target = _folder(flags), flags["target"]
+    if folder and (target is not None or flags["path_map"]):
+        raise UsageError("--to and --target or --path-map contradict each other", "choose one")
+    if folder and flags["in_place"]:
+        raise UsageError("--to and --in-place contradict each other", "leave one of them out")
+    is_here = not folder and target is None
+    snapshot, at = _point(flags, environ, now)
+    usual = RestoreRequest(
+        RunPlan("", ""),
+        "",
+        snapshot=snapshot,
+        at=at,
+        paths=flags["paths"],
         # Made absolute and no more: a link in it is not ours to resolve.
-        "target": "" if target is None else os.path.abspath(target),  # noqa: PTH100
-        "path_map": parse_path_map(flags["path_map"]),
-        "in_place": flags["in_place"],
-        "stop": flags["stop"],
-        "force": flags["overwrite"],
-    }
-    return RestoreRequest(plan, "", **wanted)
+        target="" if target is None else os.path.abspath(target),  # noqa: PTH100
+        path_map=parse_path_map(flags["path_map"]),
+        in_place=flags["in_place"] or (is_here and consent.is_possible),
+        stop=flags["stop"] or consent.is_possible,
+        stop_for_files=flags["stop"],
+        force=flags["overwrite"],
+    )
+    return RestoreSelection(names, paths, usual, folder, flags["repo"])
 
 
-def show_plan(plan: RestorePlan, *, is_dry: bool) -> None:
-    """Show what will be done, or would be."""
-    snapshot = plan.snapshot
-    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M %Z}"
-    size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
-    echo(f"snapshot {short_id(snapshot.id)} of {moment}: {size}")
-    if plan.passed_over:
-        echo(f"  {click.style('not the newest', fg='yellow')}: {plan.passed_over}")
-    for line in aligned([_cells(step) for step in plan.steps]):
-        echo(f"  {line}")
-    if plan.users:
-        names = ", ".join(one.name for one in plan.users)
-        echo(f"  stops and starts {printable(names)}")
+def _folder(flags: Mapping[str, Any]) -> str:
+    """Return the folder of --to; without a value that of the Compose files, else ./restored."""
+    given: str | None = flags["to"]
+    if given is None:
+        return ""
+    usual = RESTORED if Path(RESTORED).is_dir() else RESTORED.lstrip("/")
+    return os.path.abspath(given or usual)  # noqa: PTH100
+
+
+def _point(
+    flags: Mapping[str, Any], environ: Mapping[str, str], now: datetime
+) -> tuple[str, datetime | None]:
+    """Return the name of a snapshot, and the time it has to be of. Raises UsageError."""
+    snapshot, at = flags["snapshot"], flags["at"]
+    if at is None:
+        return snapshot, None
+    zone, _ = local_zone(environ)
+    point = parse_point(at, zone, now.astimezone(zone).date())
+    if isinstance(point, datetime):
+        return snapshot, point
+    if snapshot != LATEST:
+        raise UsageError("--snapshot and --at name a snapshot both", "leave one of them out")
+    return point, None
+
+
+def show_group(group: RestoreGroup, now: datetime, *, is_dry: bool) -> None:
+    """Show what will be done, or would be, and what stands in the way."""
+    for part in group.parts:
+        _show_plan(part, now)
+    for error in (error for part in group.parts for error in part.plan.obstacles):
+        echo(f"  {click.style('in the way', fg='red')}: {printable_lines(error.message)}")
+        if error.hint:
+            echo(f"    → {printable_lines(error.hint)}")
     if is_dry:
         echo("nothing was restored: this was a dry run")
 
 
-def _cells(step: Step) -> tuple[str, ...]:
+def _show_plan(part: RestorePart, now: datetime) -> None:
+    plan, snapshot = part.plan, part.plan.snapshot
+    moment = f"{snapshot.time.astimezone():%Y-%m-%d %H:%M %Z}"
+    age = render_duration((now - snapshot.time).total_seconds())
+    size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
+    name = printable(part.subject.name)
+    echo(f"{name}: snapshot {short_id(snapshot.id)} of {moment}, {age} old: {size}")
+    if plan.passed_over:
+        echo(f"  {click.style('not the newest', fg='yellow')}: {plan.passed_over}")
+    for line in aligned([_cells(step, plan.request) for step in plan.steps]):
+        echo(f"  {line}")
+    for verb, users in (("stops and starts", plan.users), ("goes on running:", plan.witnesses)):
+        if users:
+            echo(f"  {verb} {printable(', '.join(one.name for one in users))}")
+    for disk in plan.space:
+        sizes = f"{render_size(disk.needed)} of {render_size(disk.free)} that are free"
+        echo(f"  needs {sizes} on the disk of {printable(disk.place)}")
+
+
+def _cells(step: Step, request: RestoreRequest) -> tuple[str, ...]:
     item = step.item
     return (
-        printable(item.source),
+        printable(place_of(item.source, request.inside)),
         f"→ {printable(item.place)}",
         f"{step.existing.value} is there: {step.effect.value}",
     )
+
+
+def is_confirmed(group: RestoreGroup) -> bool:
+    """Ask whether to go on; False is also what is answered by the end of the input."""
+    what = "this" if len(group.parts) == 1 else f"these {len(group.parts)} services"
+    return click.confirm(f"Restore {what}?", default=False, err=True)
 
 
 @contextmanager

@@ -1,6 +1,8 @@
 """restore and verify: bringing data back, and proving that it could be done."""
 
 import os
+import sys
+from collections.abc import Mapping, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -21,7 +23,9 @@ from sidecar.cli.runner.options import (
 from sidecar.cli.runner.settings import build_settings
 
 if TYPE_CHECKING:
-    from sidecar.runner.restore.choose import RestoreRequest
+    from sidecar.cli.output.restore import Consent
+    from sidecar.engines.base import Report
+    from sidecar.runner.restore.restore import RestorePlan
     from sidecar.runner.verify.verify import Verification
 
 # These flags have no variables: one that is set for the daemon must not let data be overwritten.
@@ -29,11 +33,25 @@ _flag = partial(click.option, cls=Flag)
 
 
 @click.command()
-@click.argument("plan")
+@click.argument("words", metavar="SERVICE... [CONTAINER-PATH]...", nargs=-1, required=True)
+@_flag(
+    "--at",
+    metavar="TIME|SNAPSHOT",
+    help="The newest that is not after this time or day; or the id of a snapshot.",
+)
+@_flag(
+    "--to",
+    metavar="[DIR]",
+    is_flag=False,
+    flag_value="",
+    help="Restore to a folder of each service below DIR.  [default: /restored if it is there, "
+    "else ./restored]",
+)
+@_flag("--yes", is_flag=True, help="Do not ask; replace what is there, stop what uses it.")
+@_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
 @_flag("--snapshot", metavar="ID", default="latest", help="Which one, also another plan's.")
-@_flag("--at", metavar="TIME", help="The newest that is not after this time or day.")
-@_flag("--path", "paths", multiple=True, help="Only this path of it; may be repeated.")
-@_flag("--target", type=click.Path(file_okay=False), help="Restore to this folder instead.")
+@_flag("--path", "paths", multiple=True, help="Only this path of the snapshot; may be repeated.")
+@_flag("--target", type=click.Path(file_okay=False), help="Restore to this folder itself.")
 @_flag(
     "--path-map",
     multiple=True,
@@ -41,81 +59,112 @@ _flag = partial(click.option, cls=Flag)
     help="Restore PATH of the snapshot, or what lies below it, to PLACE; may be repeated.",
 )
 @_flag("--in-place", is_flag=True, help="Replace what is there by what the snapshot holds.")
-@_flag("--stop", is_flag=True, help="Stop containers that use it, and start them afterwards.")
+@_flag("--stop", is_flag=True, help="Stop what uses it, also for single files; start it again.")
 @_flag("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
 @_flag(
     "--force",
     "overwrite",
     is_flag=True,
-    help="Overwrite what has the same name in --target; go on though space seems short, rights "
-    "are missing, or no engine can be asked who uses the data.",
+    help="Overwrite what has the same name in a folder; go on though space seems short, rights "
+    "are missing, a run is due, or no engine can be asked who uses the data.",
 )
 @_flag("--repo", metavar="REPO", default="", help="For a plan that the document has no more.")
-@_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
 @document_options
 @program_options
 @docker_option
 @log_options
-def restore(plan: str, dry_run: bool, stop_timeout: str, repo: str, **flags: Any) -> None:
-    """Bring the data of a plan back, from its latest snapshot if nothing else is said.
+def restore(words: tuple[str, ...], dry_run: bool, stop_timeout: str, **flags: Any) -> None:
+    """Bring the data of services back, from their latest snapshots if nothing else is said.
 
-    It goes back to where it lives, if nothing is there, or only an empty folder. What is
-    there is replaced with --in-place: then what the snapshot does not hold is deleted, files
-    that the plan excludes too. All is restored aside first and moved in when it is whole, so
-    the disk must hold it twice for a while, and whoever uses it stands still for seconds only.
+    A SERVICE is project/service, the service alone, a container, a group or a plan id; `project/`
+    is all of a project. A CONTAINER-PATH is a file or folder as the service sees it. What would
+    happen is shown first. On a terminal it is done if you agree; elsewhere what is there is only
+    replaced with --yes or --in-place.
+
+    A folder is replaced: what the snapshot does not hold is deleted, files that the plan excludes
+    too, and whoever uses it stands still for a moment. A single file is replaced while everything
+    runs. All is restored aside first and moved in when it is whole, of several services at once,
+    so the disk must hold it twice for a while.
 
     The latest is the newest that holds a file and is not more than a day ahead of the clock;
     any other is restored by its id.
 
-    With --target the contents of a folder come to lie in it, not nested; a file by its name;
-    of several paths each below it by its full path.
+    TIME is yesterday or 2026-11-20 (to its end), 2026-11-20T03:10 or 2026-11-20T03:10Z.
 
-    TIME is 2024-05-01 (to its end), '2024-05-01 13:00' or 2024-05-01T13:00Z.
+    With --to each path lies below DIR/SERVICE as it lies in the container. With --target the
+    contents of a folder lie in it, not nested; a file by its name; of several paths each by its
+    full path.
 
     What was restored is compared with the snapshot: owners, permissions, times, extended
     attributes. Without the rights to give them back, nothing that lives here is touched, unless
-    --force is given.
+    --force is given. Nor is it while a run of the plan is at work or due.
 
-    Exit status: 0 restored; 3 restored, but not with all owners, permissions and attributes;
-    1 not, and nothing was touched unless it says so.
+    Exit status: 0 restored, or a dry run; 3 restored, but not with all owners, permissions and
+    attributes; 1 not, and nothing was touched unless it says so.
 
     \b
     Examples:
       backrest-runner restore web --dry-run
-      backrest-runner restore web --in-place --stop
-      backrest-runner restore web --at 2024-05-01 --path /data --target /tmp/web
+      backrest-runner restore web /data/page.html --at yesterday
+      backrest-runner restore shop/db shop/web --at 2026-11-20T03:10
+      backrest-runner restore web --to
     """
-    from sidecar.backrest.reading import RunPlan
-    from sidecar.cli.output.restore import read_request
+    from sidecar.cli.output.restore import Consent
 
-    request = read_request(RunPlan(plan, repo), flags, os.environ)
-    _restore(build_settings(flags), request, stop_timeout, is_dry=dry_run)
+    can_ask = not flags["yes"] and sys.stdin.isatty() and sys.stderr.isatty()
+    consent = Consent(flags["yes"], can_ask, dry_run)
+    _restore(words, flags, stop_timeout, consent)
 
 
-def _restore(settings: Any, request: "RestoreRequest", stop_timeout: str, *, is_dry: bool) -> None:
-    from sidecar.cli.output.restore import explain_interrupt, show_ended, show_plan
+def _restore(
+    words: Sequence[str], flags: Mapping[str, Any], stop_timeout: str, consent: "Consent"
+) -> None:
+    from datetime import UTC, datetime
+
+    from sidecar.cli.output.restore import (
+        explain_interrupt,
+        is_confirmed,
+        read_selection,
+        show_ended,
+        show_group,
+    )
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.journal import RunOutcome
     from sidecar.runner.restore.command import RestoreOptions, prepared_restore
+    from sidecar.runner.restore.restore import refuse_obstacles
     from sidecar.runner.settings import parse_seconds
     from sidecar.service.signals import interruptible
 
-    line, plan = ProgressLine(), request.plan.id
-    options = RestoreOptions(is_dry, int(parse_seconds("--stop-timeout", stop_timeout)))
-    ended = None
+    now, line = datetime.now(UTC), ProgressLine()
+    selection = read_selection(words, flags, os.environ, consent, now)
+    options = RestoreOptions(consent.is_dry, int(parse_seconds("--stop-timeout", stop_timeout)))
+    settings = build_settings(flags)
+
     with (
         interruptible(),
         explain_interrupt(),
-        prepared_restore(settings, os.environ, request, options) as prepared,
+        prepared_restore(settings, os.environ, selection, options) as group,
     ):
-        show_plan(prepared.plan, is_dry=is_dry)
-        if not is_dry:
-            ended = prepared.run(partial(line.show, f"restore {plan}"))
-    line.clear()
-    if ended is not None:
-        show_ended(plan, ended)
-        if ended.outcome is not RunOutcome.SUCCESS:
-            raise click.exceptions.Exit(ATTENTION)
+        show_group(group, now, is_dry=consent.is_dry)
+        if consent.is_dry:
+            return
+        for part in group.parts:
+            refuse_obstacles(part.plan)
+        if consent.can_ask and not is_confirmed(group):
+            echo("nothing was touched", err=True)
+            raise click.exceptions.Exit(FAILED)
+        names = {part.subject.plan.id: part.subject.name for part in group.parts}
+
+        def report_of(plan: "RestorePlan") -> "Report":
+            line.clear()
+            return partial(line.show, f"restore {names[plan.request.plan.id]}")
+
+        ended = group.run(report_of)
+        line.clear()
+    for part, one in zip(group.parts, ended, strict=True):
+        show_ended(part.subject.name, one)
+    if any(one.outcome is not RunOutcome.SUCCESS for one in ended):
+        raise click.exceptions.Exit(ATTENTION)
 
 
 @click.command()

@@ -1,7 +1,8 @@
 """Run one job in a worker: what comes before its session, and after it."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -19,6 +20,7 @@ from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.session import Session
 from sidecar.runner.job.steps import RunConditions
 from sidecar.runner.journal import Ended, Run, RunCause
+from sidecar.runner.plan_turns import PlanTurns
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class JobRunner:
         self._document = execution.document
         self._scheduler = execution.scheduler
         self._past = execution.journal.past
+        self._locks = PlanTurns(execution.journal.path.parent)
         self._reporter = execution.reporter
         self._stages = stages
         self._hub = hub
@@ -78,12 +81,25 @@ class JobRunner:
             self._hub.set_end(job, RunFinished(reason=moved))
             return
         try:
-            run = self._run(job, config, trigger, wanted)
+            with self._held(job):
+                run = self._run(job, config, trigger, wanted)
         except SidecarError as error:
             self._reporter.dropped(job, str(error))
             self._hub.set_end(job, RunFinished(reason=str(error)))
         else:
             self._hub.set_end(job, RunFinished(run))
+
+    @contextmanager
+    def _held(self, job: Job) -> Iterator[None]:
+        """Hold the plan of a job for the block; raises SidecarError if somebody restores it."""
+        if job.kind not in {JobKind.BACKUP, JobKind.RESTORE}:
+            yield
+            return
+        with self._locks.hold(job.subject) as is_free:
+            if not is_free:
+                reason = f"a restore of {job.subject} is at work"
+                raise SidecarError(reason, "it is run when that has ended")
+            yield
 
     def finish(self, job: Job) -> RunFinished:
         """Publish how a job has ended, and return that."""

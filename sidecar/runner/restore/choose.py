@@ -1,9 +1,10 @@
 """Which snapshot is restored, which of its paths, and where each belongs. Pure."""
 
 import posixpath
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import date, datetime, time, tzinfo
+from datetime import date, datetime, time, timedelta, tzinfo
 
 from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
@@ -12,6 +13,14 @@ from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner.latest import FileLook, find_latest
 
 LATEST = "latest"
+"""Stands for the newest snapshot that can be taken."""
+
+# Of what looks like both, a day and digits of a hash, the day is meant.
+_MOMENT = re.compile(
+    r"\d{4}-\d\d-\d\d(?:[T ].*)?|(?:19|20)\d\d[01]\d[0-3]\d(?:[T ].*)?|\d{4}-?W.*", re.ASCII
+)
+_SNAPSHOT = re.compile(r"[0-9a-f]{4,64}|\S*\d{4}-\d\d-\d\d_\S+", re.ASCII)
+_MOMENTS = "write yesterday, 2026-11-20, 2026-11-20T03:10, or the id of a snapshot"
 
 
 class RestoreError(SidecarError):
@@ -37,8 +46,11 @@ class RestoreRequest:
         paths: what of the snapshot; empty: all.
         target: the folder to restore to; empty: where the data lives, by `path_map`.
         path_map: pairs of a path of the snapshot and its place; see `parse_path_map`.
+        inside: pairs of a path of the snapshot and where its data is in the container; if there
+            are some, data lies below `target` as it lies there.
         in_place: whether what is there may be replaced.
         stop: whether containers may be stopped meanwhile.
+        stop_for_files: whether they are stopped also where single files are replaced.
         force: whether a target may hold something already.
     """
 
@@ -49,8 +61,10 @@ class RestoreRequest:
     paths: tuple[str, ...] = ()
     target: str = ""
     path_map: tuple[tuple[str, str], ...] = ()
+    inside: tuple[tuple[str, str], ...] = ()
     in_place: bool = False
     stop: bool = False
+    stop_for_files: bool = False
     force: bool = False
 
 
@@ -182,11 +196,19 @@ def place_items(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[
 
     Without a target an item goes to its own path, through the path map. In a target the
     contents of a single folder lie directly, a single file by its name; of several items each
-    by its full path.
+    by its full path. If it is known where data lies in a container, each lies below the target as
+    it does there. Raises RestoreError if two would meet.
     """
     if not request.target:
         found = tuple(replace(one, place=place_of(one.source, request.path_map)) for one in items)
         return _check_separate(found)
+    if request.inside:
+        return _check_separate(
+            tuple(
+                replace(one, place=_below(request.target, place_of(one.source, request.inside)))
+                for one in items
+            )
+        )
     if len(items) == 1:
         only = items[0]
         name = "" if only.is_folder else posixpath.basename(only.source)
@@ -194,6 +216,10 @@ def place_items(items: Sequence[RestoreItem], request: RestoreRequest) -> tuple[
     return tuple(
         replace(one, place=posixpath.join(request.target, one.source.lstrip("/"))) for one in items
     )
+
+
+def _below(folder: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(folder, path.lstrip("/")))
 
 
 def _check_separate(items: tuple[RestoreItem, ...]) -> tuple[RestoreItem, ...]:
@@ -228,6 +254,22 @@ def parse_path_map(entries: Iterable[str]) -> tuple[tuple[str, str], ...]:
     return tuple(found)
 
 
+def parse_point(text: str, zone: tzinfo, today: date) -> datetime | str:
+    """Parse what tells which snapshot: a time, or else the name of one.
+
+    `yesterday` and `today` are days of `zone`; for times see `parse_moment`. Raises UsageError.
+    """
+    plain = text.strip()
+    days = {"today": today, "yesterday": today - timedelta(days=1)}
+    if plain in days:
+        return _end_of(days[plain], zone)
+    if _MOMENT.fullmatch(plain):
+        return parse_moment(plain, zone)
+    if plain == LATEST or _SNAPSHOT.fullmatch(plain):
+        return plain
+    raise UsageError(f"{text!r} is neither a time nor a snapshot", _MOMENTS)
+
+
 def parse_moment(text: str, zone: tzinfo) -> datetime:
     """Parse `2024-05-01`, `2024-05-01 13:00[:00]` or any ISO form; a day means its end.
 
@@ -235,15 +277,17 @@ def parse_moment(text: str, zone: tzinfo) -> datetime:
     """
     plain = text.strip()
     try:
-        if len(plain) == len("2024-05-01"):
-            # Of two hours with the same name the later one: `not after` includes both.
-            return datetime.combine(date.fromisoformat(plain), time.max, zone).replace(fold=1)
+        if plain[len("2024-05-01") :] == "" and "T" not in plain:
+            return _end_of(date.fromisoformat(plain), zone)
         moment = datetime.fromisoformat(plain)
     except ValueError:
-        raise UsageError(
-            f"{text!r} is no time", "write 2024-05-01, '2024-05-01 13:00' or 2024-05-01T13:00Z"
-        ) from None
+        raise UsageError(f"{text!r} is no time", _MOMENTS) from None
     return moment if moment.tzinfo else moment.replace(tzinfo=zone, fold=1)
+
+
+def _end_of(day: date, zone: tzinfo) -> datetime:
+    # Of two hours with the same name the later one: `not after` includes both.
+    return datetime.combine(day, time.max, zone).replace(fold=1)
 
 
 def _is_utf8(path: str) -> bool:

@@ -4,27 +4,40 @@ import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
+from sidecar.backrest.names import Names
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import Engine, LockRecords, Report
 from sidecar.engines.registry import all_engines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
+from sidecar.lib.zones import local_zone
+from sidecar.runner.due import Scheduler
 from sidecar.runner.identity import switch_user
-from sidecar.runner.journal import Ended, Journal
+from sidecar.runner.journal import Journal
 from sidecar.runner.leftovers import start_leftovers
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import JOURNAL, engine_options, open_docker
-from sidecar.runner.restore.choose import RestoreRequest
-from sidecar.runner.restore.restore import RestorePlan, Restorer
+from sidecar.runner.plan_turns import PlanTurns
+from sidecar.runner.restore.group import (
+    RestoreGroup,
+    RestorePart,
+    RestoreSelection,
+    find_subjects,
+    in_dependency_order,
+    request_of,
+)
+from sidecar.runner.restore.restore import Restorer
+from sidecar.runner.restore.turn import Turn
 from sidecar.runner.settings import RunnerSettings, environment_of
 from sidecar.runner.union import Documents
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
+from sidecar.runner.workload_names import read_workloads
 
 SCRATCH = "scratch"
 """The folder within the state folder in which samples are restored."""
@@ -38,46 +51,45 @@ class RestoreOptions:
     stop_seconds: int = 10
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedRestore:
-    """A restore that was checked; `plan` tells what `run` will do."""
-
-    restorer: Restorer
-    plan: RestorePlan
-
-    def run(self, report: Report) -> Ended:
-        """Do it. Raises SidecarError."""
-        return self.restorer.run(self.plan, report)
-
-
 @contextmanager
 def prepared_restore(
     settings: RunnerSettings,
     environ: Mapping[str, str],
-    request: RestoreRequest,
+    selection: RestoreSelection,
     options: RestoreOptions,
-) -> Iterator[PreparedRestore]:
-    """Check what is requested, and return the restore, for the block.
+) -> Iterator[RestoreGroup]:
+    """Return what would be restored and what stands in the way, for the block; `run` does it.
 
-    The plan of the request is a name, and the repository of a plan that the document has no more.
     The user is not switched, whatever --puid says: only root can give files back their owners.
-    Raises SidecarError.
+    Raises SidecarError where it cannot be told what would be restored.
     """
     documents = load(settings.files, environ)
     config = documents.config
-    resolved = resolve_plan(config, request.plan.id, request.plan.repo)
+    names = Names(read_workloads(settings.config), [plan.id for plan in config.plans])
+    subjects = find_subjects(selection, config, names)
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))
         journal = stack.enter_context(_journal(settings))
         containers = stack.enter_context(open_docker(settings, environ))
         records = stack.enter_context(JournalLockRecords(journal))
-        engine = make_engine(settings, environ, documents, resolved.repo, records)
+        is_alone = not is_executed(settings.files.locked_folders, settings.state_directory)
         if not options.is_dry:
-            is_alone = not is_executed(settings.files.locked_folders, settings.state_directory)
             start_leftovers(containers, journal, time.sleep, is_alone=is_alone)
-        restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
-        request = replace(request, plan=resolved, instance=config.instance)
-        yield PreparedRestore(restorer, restorer.prepare(request, is_dry=options.is_dry))
+        parts = []
+        for subject in in_dependency_order(subjects, containers):
+            request = request_of(subject, selection, config.instance)
+            engine = make_engine(settings, environ, documents, subject.plan.repo, records)
+            restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
+            parts.append(RestorePart(subject, engine, restorer, restorer.survey(request)))
+        zone, _ = local_zone(environ)
+        folder = settings.config.absolute().parent
+        group = RestoreGroup(
+            tuple(parts),
+            Turn(journal, Scheduler(zone), not is_alone, folder, time.time),
+            PlanTurns(settings.state_directory),
+            lambda plan: plan.id in documents.backrest_plans,
+        )
+        yield group.surveyed()
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +128,7 @@ def prepare_verifications(
     environ = switch_user(settings, environ)
     documents = load(settings.files, environ)
     config, refused = documents.config, documents.refused
-    plans = [resolve_plan(config, name, "") for name in dict.fromkeys(names)]
+    plans = [resolve_plan(config, name) for name in dict.fromkeys(names)]
     plans = plans or [plan for plan in config.plans if plan.repo not in refused]
     folder = options.scratch or settings.state_directory / SCRATCH
     with _journal(settings) as journal, JournalLockRecords(journal) as records:
@@ -142,19 +154,11 @@ def make_engine(
     return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
-def resolve_plan(config: Config, name: str, repo: str) -> RunPlan:
-    """Find a plan; with a repository also one that the document does not have, or has elsewhere.
-
-    Raises UsageError.
-    """
+def resolve_plan(config: Config, name: str) -> RunPlan:
+    """Find a plan by its id. Raises UsageError."""
     found = config.plan(name)
-    if repo:
-        return replace(found, repo=repo) if found else RunPlan(name, repo)
     if found is None:
-        raise UsageError(
-            f"there is no plan {name!r}",
-            "`backrest-runner plans` lists them; one that the document has no more needs --repo",
-        )
+        raise UsageError(f"there is no plan {name!r}", "`backrest-runner plans` lists them")
     return found
 
 

@@ -44,8 +44,9 @@ class Move:
             )
 
     def make(self) -> None:
-        """Move it in, and what was there out."""
-        if self.step.effect is Effect.MERGE:
+        """Move it in, and what was there out; a single file in one step, without a gap."""
+        if self.step.effect is Effect.MERGE or not self.step.item.is_folder:
+            self.staging.sync()
             merge(self.staging.new, self.step.receiver)
         else:
             self.staging.swap(self._leaving())

@@ -10,6 +10,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from sidecar.docker.usage import is_within
+from sidecar.engines.base import FailureClass
 from sidecar.lib.text import render_size
 from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest, place_of
 from sidecar.runner.restore.staging import is_ours
@@ -67,28 +68,34 @@ def read_target(place: str) -> ExistingTarget:
 
 
 def plan_step(item: RestoreItem, existing: ExistingTarget, request: RestoreRequest) -> Step:
-    """Decide what happens to what is there. Pure; raises RestoreError if it must not be touched."""
+    """Return what would happen to what is there; `check_step` tells whether it may. Pure."""
     if _is_free(item, existing):
         return Step(item, existing, Effect.FILL)
+    is_merged = bool(request.target) and item.is_folder
+    return Step(item, existing, Effect.MERGE if is_merged else Effect.REPLACE)
+
+
+def check_step(step: Step, request: RestoreRequest) -> None:
+    """Raise RestoreError if what is there must not be touched. Pure."""
+    item, existing = step.item, step.existing
+    if step.effect is Effect.FILL:
+        return
     kind = "a folder" if item.is_folder else "a file"
     if _is_of_another_kind(item, existing):
         raise RestoreError(
             f"{item.place} is {existing} now, and {kind} in the snapshot: nothing was touched",
-            f"restore it elsewhere: --target DIR or --path-map {item.source}=PLACE",
+            f"restore it elsewhere: --to DIR or --path-map {item.source}=PLACE",
         )
-    if request.target:
-        if not request.force:
-            raise RestoreError(
-                f"{item.place} is {existing}: nothing was touched",
-                "name an empty --target, or write --force to overwrite what has the same name",
-            )
-        return Step(item, existing, Effect.MERGE if item.is_folder else Effect.REPLACE)
-    if not request.in_place:
+    if request.target and not request.force:
         raise RestoreError(
             f"{item.place} is {existing}: nothing was touched",
-            "write --in-place to replace it by what the snapshot holds, or --target DIR",
+            "name an empty folder, or write --force to overwrite what has the same name",
         )
-    return Step(item, existing, Effect.REPLACE)
+    if not request.target and not request.in_place:
+        raise RestoreError(
+            f"{item.place} is {existing}: nothing was touched",
+            "write --yes (or --in-place) to replace it by what the snapshot holds, or --to DIR",
+        )
 
 
 def _is_free(item: RestoreItem, existing: ExistingTarget) -> bool:
@@ -129,7 +136,7 @@ def check_mounts(step: Step, mountinfo: str) -> None:
     if step.effect is not Effect.FILL and found:
         raise RestoreError(
             f"{found[0]} is mounted within {step.item.place}: nothing was touched",
-            "restore the parts of it by --path, or all of it to a --target",
+            "restore the parts of it, each by its own path, or all of it to a folder: --to",
         )
 
 
@@ -147,25 +154,57 @@ def parse_mounts(mountinfo: str) -> tuple[str, ...]:
     )
 
 
-def check_space(steps: tuple[Step, ...], free: Mapping[Path, tuple[int, int]]) -> str:
-    """Return in words where there is too little space, empty if nowhere. Pure.
+@dataclass(frozen=True, slots=True)
+class DiskSpace:
+    """What a restore needs on the disk of a place, and what is free there, in bytes."""
+
+    place: str
+    needed: int
+    free: int
+
+    @property
+    def lacking(self) -> str:
+        """What is missing, in words; empty if it is enough."""
+        if self.needed <= self.free:
+            return ""
+        missing = render_size(self.needed - self.free)
+        return f"{missing} more would be needed on the disk of {self.place}"
+
+
+def measure_space(
+    steps: Iterable[Step], free: Mapping[Path, tuple[int, int]]
+) -> tuple[DiskSpace, ...]:
+    """Return what is needed of each disk. Pure.
 
     `free` gives for each receiver its device and the bytes that are free there. What is
-    replaced takes space until all is restored.
+    replaced takes space until all is restored. A disk is called by the last place on it.
     """
-    needed: dict[int, int] = {}
+    disks: dict[int, DiskSpace] = {}
     for step in steps:
         device, available = free[step.receiver]
-        needed[device] = needed.get(device, 0) + step.item.bytes
-        if needed[device] > available:
-            missing = render_size(needed[device] - available)
-            return f"{missing} more would be needed on the disk of {step.item.place}"
-    return ""
+        before = disks[device].needed if device in disks else 0
+        disks[device] = DiskSpace(step.item.place, before + step.item.bytes, available)
+    return tuple(disks.values())
+
+
+def check_writable(receiver: Path) -> None:
+    """Raise RestoreError if a folder lies in what can only be read. Raises OSError."""
+    if os.statvfs(nearest_folder(receiver)).f_flag & os.ST_RDONLY:
+        raise RestoreError(
+            f"{receiver} can only be read here: nothing was touched",
+            "the places have to be mounted writable where this runs",
+            FailureClass.PERMISSION,
+        )
+
+
+def nearest_folder(path: Path) -> Path:
+    """Return a folder, or the nearest one above it that exists."""
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
 
 
 def free_at(receiver: Path) -> tuple[int, int]:
     """Return the device that would hold a folder, and the bytes that are free there."""
-    nearest = receiver
-    while not nearest.is_dir() and nearest != nearest.parent:
-        nearest = nearest.parent
+    nearest = nearest_folder(receiver)
     return nearest.stat().st_dev, shutil.disk_usage(nearest).free

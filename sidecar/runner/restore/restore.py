@@ -5,12 +5,13 @@ import errno
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from sidecar.docker.failures import DockerError
 from sidecar.docker.models import Container
+from sidecar.docker.usage import is_within
 from sidecar.engines.base import (
     CommandResult,
     Engine,
@@ -49,12 +50,15 @@ from sidecar.runner.restore.choose import (
 )
 from sidecar.runner.restore.move import Move, made_folders
 from sidecar.runner.restore.places import (
+    DiskSpace,
     ExistingTarget,
     Step,
     check_links,
     check_mounts,
-    check_space,
+    check_step,
+    check_writable,
     free_at,
+    measure_space,
     plan_step,
     read_target,
 )
@@ -74,16 +78,27 @@ class RestoreControl(ContainerControl, ContainerLister, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class RestorePlan:
-    """What a restore would do: to each place, from which snapshot; `users` are stopped for it.
+    """What a restore would do: to each place, from which snapshot.
 
-    `passed_over` tells of newer snapshots that are not restored, and why; empty: there are none.
+    Attributes:
+        request: what was asked for.
+        snapshot: which is restored.
+        steps: what happens where.
+        users: the containers that are stopped for it.
+        witnesses: those that use what is replaced, and go on running.
+        passed_over: tells of newer snapshots that are not restored, and why; empty: none are.
+        space: what is needed of each disk.
+        obstacles: what stands in the way; with one of them nothing is restored.
     """
 
     request: RestoreRequest
     snapshot: Snapshot
     steps: tuple[Step, ...]
     users: tuple[Container, ...] = ()
+    witnesses: tuple[Container, ...] = ()
     passed_over: str = ""
+    space: tuple[DiskSpace, ...] = ()
+    obstacles: tuple[SidecarError, ...] = ()
 
     @property
     def files(self) -> int:
@@ -98,6 +113,14 @@ class RestorePlan:
 
 def _ignore_progress(_: Progress) -> None:
     """Show progress to nobody."""
+
+
+@dataclass(frozen=True, slots=True)
+class Users:
+    """The running containers that use the places of a restore: those to stop, and the others."""
+
+    stopped: tuple[Container, ...] = ()
+    left: tuple[Container, ...] = ()
 
 
 class Restorer:
@@ -123,11 +146,11 @@ class Restorer:
         self._now = now
         self._stop_seconds = stop_seconds
 
-    def prepare(self, request: RestoreRequest, *, is_dry: bool = False) -> RestorePlan:
-        """Check everything, and return what would be done; nothing is changed.
+    def survey(self, request: RestoreRequest) -> RestorePlan:
+        """Return what would be done, and what stands in the way of it; nothing is changed.
 
-        But what an earlier restore left halfway is finished first, unless `is_dry`.
-        Raises RestoreError, EngineError, DockerError or UsageError.
+        Raises RestoreError, EngineError or UsageError where that cannot be told: there is no such
+        snapshot, or nothing of that name in it.
         """
         request = check_request(request)
         look = FileLook(self._engine, self._journal.runs, backup_job(request.plan))
@@ -141,15 +164,43 @@ class Restorer:
             ],
             request,
         )
-        _refuse_without_rights(request, needs)
-        with _as_restore_errors():
+        found = Obstacles()
+        with found.noted():
+            _refuse_without_rights(request, needs)
+        with found.noted():
             _check_links(request, snapshot, items)
-            if not is_dry:
-                _settle_all(items)
+        with _as_restore_errors():
             steps = tuple(plan_step(one, read_target(one.place), request) for one in items)
-            self._check(request, steps)
-        users = self._users(request, steps)
-        return RestorePlan(request, snapshot, steps, users, choice.passed_over)
+            space = measure_space(steps, {one.receiver: free_at(one.receiver) for one in steps})
+        self._check_steps(request, steps, found)
+        with found.noted():
+            refuse_short_space(space, force=request.force)
+        users = Users()
+        with found.noted():
+            users = self._find_users(request, steps)
+        with found.noted():
+            self._refuse_users(request, users)
+        return RestorePlan(
+            request,
+            snapshot,
+            steps,
+            users.stopped,
+            users.left,
+            choice.passed_over,
+            space,
+            tuple(found.errors),
+        )
+
+    def prepare(self, request: RestoreRequest) -> RestorePlan:
+        """Finish what an earlier restore left halfway, and return what would be done.
+
+        Raises what `survey` raises, and what that finds in the way.
+        """
+        request = check_request(request)
+        plan = self.survey(request)
+        if self._settle(plan):
+            plan = self.survey(request)
+        return refuse_obstacles(plan)
 
     def run(
         self,
@@ -162,60 +213,123 @@ class Restorer:
         A kill at any moment leaves what was there before, or what was restored, or a folder
         beside it with which the next restore ends the work.
         """
+        (ended,) = run_together([(self, plan)], lambda _: report, trigger)
+        return ended
+
+    def settled(self, plan: RestorePlan) -> RestorePlan:
+        """Finish what an earlier restore left halfway in the places; return what is to do then.
+
+        Raises RestoreError.
+        """
+        with _as_restore_errors():
+            if not self._settle(plan):
+                return plan
+            steps = (plan_step(s.item, read_target(s.item.place), plan.request) for s in plan.steps)
+            plan = replace(plan, steps=tuple(steps))
+            for step in plan.steps:
+                check_step(step, plan.request)
+        return plan
+
+    @contextlib.contextmanager
+    def recorded(self, plan: RestorePlan, trigger: RunCause) -> Iterator["RecordedRun"]:
+        """Record a run for the block, and how that ends."""
         subject = plan.request.plan
-        number = self._begin(Job(JobKind.RESTORE, subject.id, subject.repo), trigger)
-        ended = Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
+        job = Job(JobKind.RESTORE, subject.id, subject.repo)
+        run = RecordedRun(self._begin(job, trigger))
         try:
-            with _as_restore_errors():
-                found = self._restore(plan, number, report)
-            ended = _ended(plan, found)
+            yield run
         except SidecarError as error:
             failure = getattr(error, "failure", FailureClass.UNKNOWN)
-            ended = replace(ended, failure=failure, reason=str(error))
+            run.ended = replace(run.ended, failure=failure, reason=str(error))
             raise
         except BaseException:
             reason = "interrupted: what was there is there, or all that was restored"
-            ended = Ended(
+            run.ended = Ended(
                 RunOutcome.CANCELLED, 0.0, failure=FailureClass.INTERRUPTED, reason=reason
             )
             raise
         finally:
-            ended = replace(ended, at=self._now())
-            self._journal.runs.end(number, ended)
-        return ended
+            run.ended = replace(run.ended, at=self._now())
+            self._journal.runs.end(run.number, run.ended)
 
-    def _check(self, request: RestoreRequest, steps: tuple[Step, ...]) -> None:
+    def stage(self, plan: RestorePlan, stack: contextlib.ExitStack, report: Report) -> "StagedPlan":
+        """Restore a plan aside, below the stack; nothing that is there is touched."""
+        found, moves = Differences(Rights.read()), []
+        for step in plan.steps:
+            made = stack.enter_context(made_folders(step.receiver))
+            staging = stack.enter_context(open_staging(step.receiver))
+            done = self._fetch(plan.snapshot, step, staging, report)
+            found.join(self._compare(plan.snapshot, step, staging, done, found.rights))
+            moves.append(Move(step, staging, made))
+        _refuse_without_rights(plan.request, found)
+        return StagedPlan(plan, tuple(moves), found)
+
+    def users_of(self, plan: RestorePlan) -> tuple[Container, ...]:
+        """Return the containers to stop; raises if one is in use that must not or cannot stop."""
+        users = self._find_users(plan.request, plan.steps)
+        self._refuse_users(plan.request, users)
+        return users.stopped
+
+    def stopped(
+        self, users: Sequence[Container], run: int
+    ) -> contextlib.AbstractContextManager[None]:
+        """Stop containers for the block, see `while_stopped`."""
+        if self._containers is None or not users:
+            return contextlib.nullcontext()
+        journal, seconds = self._journal, self._stop_seconds
+        return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
+
+    def _settle(self, plan: RestorePlan) -> bool:
+        """Finish what is left halfway in the places of a plan; return whether there was any."""
+        with _as_restore_errors():
+            return _settle_all(plan.steps)
+
+    def _check_steps(
+        self, request: RestoreRequest, steps: Iterable[Step], found: "Obstacles"
+    ) -> None:
         mounts = _MOUNTS.read_text(encoding="utf-8", errors="surrogateescape")
         for step in steps:
-            check_mounts(step, mounts)
-        lacking = check_space(steps, {step.receiver: free_at(step.receiver) for step in steps})
-        if lacking and not request.force:
-            hint = "free it, name a --target on another disk, or write --force to try"
-            raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
+            with found.noted():
+                check_step(step, request)
+            with found.noted():
+                check_mounts(step, mounts)
+            with found.noted():
+                check_writable(step.receiver)
 
-    def _users(self, request: RestoreRequest, steps: Sequence[Step]) -> tuple[Container, ...]:
-        """Return the containers to stop; raises if one is in use that must not or cannot stop."""
-        places = [one.item.place for one in steps if not _is_new_target(request, one)]
-        if self._containers is None or not places:
-            return ()
+    def _find_users(self, request: RestoreRequest, steps: Sequence[Step]) -> Users:
+        """Return who uses the places of folders, who is stopped, and those of files, who is not.
+
+        But who uses a file is stopped as well where that is asked for. Raises DockerError.
+        """
+        used = [one for one in steps if not _is_new_target(request, one)]
+        folders = [one.item.place for one in used if one.item.is_folder or request.stop_for_files]
+        files = [one.item.place for one in used if one.item.place not in folders]
+        if self._containers is None or not used:
+            return Users()
         try:
-            users = users_at_work(self._containers, places)
+            stopped = users_at_work(self._containers, folders) if folders else ()
+            left = users_at_work(self._containers, files) if files else ()
         except DockerError as error:
-            if request.force and not request.stop:
-                return ()
+            if not folders or (request.force and not request.stop_for_files):
+                return Users()
             more = "; if nobody else uses the data, write --docker-sock none"
-            if not request.stop:
+            if not request.stop_for_files:
                 more += "; --force restores without having asked it"
             raise DockerError(error.message, f"{error.hint}{more}") from error
-        if users and not request.stop:
-            names = ", ".join(one.name for one in users)
+        return Users(stopped, tuple(one for one in left if one not in stopped))
+
+    def _refuse_users(self, request: RestoreRequest, users: Users) -> None:
+        """Raise RestoreError if one is in use that must not or cannot stop."""
+        if users.stopped and not request.stop:
+            names = ", ".join(one.name for one in users.stopped)
             raise RestoreError(
                 f"in use by {names}: nothing was touched",
-                "write --stop to stop and start what runs, or stop it yourself",
+                "write --yes (or --stop) to stop and start what runs, or stop it yourself",
             )
-        if reasons := reasons_not_to_stop(self._containers, users):
+        if self._containers is None:
+            return
+        if reasons := reasons_not_to_stop(self._containers, users.stopped):
             raise RestoreError(f"{'; '.join(reasons)}: nothing was touched")
-        return users
 
     def _begin(self, job: Job, trigger: RunCause) -> int:
         try:
@@ -223,35 +337,6 @@ class Restorer:
         except JournalError as error:
             log_event(_log, logging.ERROR, "run.not-recorded", work=job, reason=str(error))
             return self._journal.runs.hold(job, trigger, self._now())
-
-    def _stopped(
-        self, users: Sequence[Container], run: int
-    ) -> contextlib.AbstractContextManager[None]:
-        if self._containers is None or not users:
-            return contextlib.nullcontext()
-        journal, seconds = self._journal, self._stop_seconds
-        return while_stopped(self._containers, users, journal, run=max(run, 0), seconds=seconds)
-
-    def _restore(self, plan: RestorePlan, number: int, report: Report) -> Differences:
-        found = Differences(Rights.read())
-        with contextlib.ExitStack() as stack:
-            moves = []
-            for step in plan.steps:
-                made = stack.enter_context(made_folders(step.receiver))
-                staging = stack.enter_context(open_staging(step.receiver))
-                done = self._fetch(plan.snapshot, step, staging, report)
-                found.join(self._compare(plan.snapshot, step, staging, done, found.rights))
-                moves.append(Move(step, staging, made))
-            _refuse_without_rights(plan.request, found)
-            # Others may use the places by now. They stand still only while data is moved.
-            users = self._users(plan.request, plan.steps)
-            with self._stopped(users, number):
-                _check_links(plan.request, plan.snapshot, (one.item for one in plan.steps))
-                for move in moves:
-                    move.make_ready()
-                for move in moves:
-                    move.make()
-        return found
 
     def _fetch(
         self, snapshot: Snapshot, step: Step, staging: Staging, report: Report
@@ -295,6 +380,108 @@ class Restorer:
         if done.kind is ResultKind.WARNING and not found.found:
             found.add([Deviation(Aspect.OTHER, done.reason)])
         return found
+
+
+@dataclass(slots=True)
+class RecordedRun:
+    """A run of the journal by its number, and how it has ended as far as is known."""
+
+    number: int
+    ended: Ended = field(
+        default_factory=lambda: Ended(RunOutcome.FAILED, 0.0, failure=FailureClass.UNKNOWN)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class StagedPlan:
+    """A plan that was restored aside: what is to be moved in, and what of it is not as it was."""
+
+    plan: RestorePlan
+    moves: tuple[Move, ...]
+    found: Differences
+
+    def make_ready(self) -> None:
+        """Do all that can fail without touching what is there. Raises RestoreError, OSError."""
+        items = (step.item for step in self.plan.steps)
+        _check_links(self.plan.request, self.plan.snapshot, items)
+        for move in self.moves:
+            move.make_ready()
+
+    def make(self) -> None:
+        """Move it in. Raises OSError."""
+        for move in self.moves:
+            move.make()
+
+
+def run_together(
+    parts: Sequence[tuple[Restorer, RestorePlan]],
+    report_of: Callable[[RestorePlan], Report],
+    trigger: RunCause = RunCause.MANUAL,
+) -> tuple[Ended, ...]:
+    """Restore several plans as one, at least one, and record each; see `Restorer.run`.
+
+    All is restored aside before anything is touched. Then whoever uses any of it stands still
+    once, what others depend on starts first. The restorers share their journal and their Docker.
+    """
+    restorer = parts[0][0]
+    with contextlib.ExitStack() as records:
+        runs = [records.enter_context(one.recorded(plan, trigger)) for one, plan in parts]
+        with _as_restore_errors(), contextlib.ExitStack() as stack:
+            settled = [(one, one.settled(plan)) for one, plan in parts]
+            staged = [one.stage(plan, stack, report_of(plan)) for one, plan in settled]
+            # Others may use the places by now. They stand still only while data is moved.
+            users = {user.id: user for one, plan in settled for user in one.users_of(plan)}
+            with restorer.stopped(tuple(users.values()), runs[0].number):
+                for done in staged:
+                    done.make_ready()
+                for done in staged:
+                    done.make()
+        for run, done in zip(runs, staged, strict=True):
+            run.ended = _ended(done.plan, done.found)
+    return tuple(run.ended for run in runs)
+
+
+def check_apart(plans: Sequence[RestorePlan]) -> None:
+    """Raise RestoreError if two plans would be restored into each other."""
+    places = [(plan.request.plan.id, step.item.place) for plan in plans for step in plan.steps]
+    for number, (name, place) in enumerate(places):
+        for other, inner in places[:number] + places[number + 1 :]:
+            if other != name and is_within(inner, place):
+                raise RestoreError(
+                    f"{other} and {name} would both be restored to {place}: nothing was touched",
+                    "restore one after the other",
+                )
+
+
+class Obstacles:
+    """What stands in the way of a restore, as errors."""
+
+    def __init__(self) -> None:
+        self.errors: list[SidecarError] = []
+
+    @contextlib.contextmanager
+    def noted(self) -> Iterator[None]:
+        """Note what the block raises, and go on."""
+        try:
+            with _as_restore_errors():
+                yield
+        except SidecarError as error:
+            self.errors.append(error)
+
+
+def refuse_obstacles(plan: RestorePlan) -> RestorePlan:
+    """Return a plan; raises the first of what stands in its way."""
+    if plan.obstacles:
+        raise plan.obstacles[0]
+    return plan
+
+
+def refuse_short_space(space: Iterable[DiskSpace], *, force: bool) -> None:
+    """Raise RestoreError where a disk has too little space, unless it is tried by force."""
+    lacking = next(filter(None, (one.lacking for one in space)), "")
+    if lacking and not force:
+        hint = "free it, name a folder on another disk (--to), or write --force to try"
+        raise RestoreError(f"{lacking}: nothing was touched", hint, FailureClass.DISK_FULL)
 
 
 def _refuse_without_rights(request: RestoreRequest, found: Differences) -> None:
@@ -347,11 +534,14 @@ def _is_new_target(request: RestoreRequest, step: Step) -> bool:
     return bool(request.target) and step.existing is ExistingTarget.MISSING
 
 
-def _settle_all(items: Sequence[RestoreItem]) -> None:
-    for receiver in {Path(one.place) if one.is_folder else Path(one.place).parent for one in items}:
+def _settle_all(steps: Iterable[Step]) -> bool:
+    found = False
+    for receiver in {one.receiver for one in steps}:
         if receiver.is_dir() and not receiver.is_symlink():
             for done in settle(receiver):
+                found = True
                 log_event(_log, logging.WARNING, "restore.settled", what=done)
+    return found
 
 
 @contextlib.contextmanager

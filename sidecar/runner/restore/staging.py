@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 
 _CACHE_MARK = b"Signature: 8a477f597d28d172789f06886806bc55"
 _KEPT = frozenset({"lost+found"})
+_FINISHED = "an interrupted restore was brought to its end"
 _NEW, _READY, _OLD, _TRASH, _SHAPE, _TREE = "new", "ready", "old", "trash", "shape", "tree"
 
 
@@ -106,13 +107,16 @@ class Staging:
         self.new.mkdir()
         self._below(source).rename(self.new / name)
 
+    def sync(self) -> None:
+        """Have what was restored on the disk: what it replaces is gone soon. Raises OSError."""
+        sync_file_system(self.held)
+
     def swap(self, leaving: Iterable[str]) -> None:
         """Move the entries `leaving` aside, what is new in, and delete what was there before.
 
         If this raises, what was there before is there, or all that is new. Raises OSError.
         """
-        # What was there is deleted soon: what replaces it has to be on the disk.
-        sync_file_system(self.held)
+        self.sync()
         (self.path / _OLD).mkdir()
         try:
             with _opened_at(self.held, _OLD) as old:
@@ -189,7 +193,12 @@ def settle_held(receiver: int, held: int) -> str:
         os.fsync(receiver)
         if _has(held, _OLD):
             os.rename(_OLD, _TRASH, src_dir_fd=held, dst_dir_fd=held)
-        return "an interrupted restore was brought to its end"
+        return _FINISHED
+    if _has(held, _NEW):
+        with _opened_at(held, _NEW) as new:
+            # A single file takes the place of what was there in one step.
+            if not list_names(new):
+                return _FINISHED
     if _has(held, _OLD):
         with _opened_at(held, _OLD) as old:
             _move(old, receiver, list_names(old))

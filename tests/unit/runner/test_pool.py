@@ -29,8 +29,14 @@ class GivenRules(QueueRules):
         containers: Callable[[Job], frozenset[str]] | None = None,
         is_away: Callable[[Job], bool] | None = None,
         has_resumed: Callable[[Job], bool] | None = None,
+        is_held: Callable[[Job], bool] | None = None,
     ) -> None:
         self._given = lock_keys, containers, is_away, has_resumed
+        self._is_held = is_held
+
+    def is_held(self, job: Job) -> bool:
+        """Return it."""
+        return super().is_held(job) if self._is_held is None else self._is_held(job)
 
     def lock_keys(self, job: Job) -> frozenset[str]:
         """Return them."""
@@ -122,6 +128,21 @@ def staged(workers: int, rules: QueueRules | None = None) -> Iterator[Stage]:
 
 A1, A2, A3 = (backup(f"a{number}", "a") for number in (1, 2, 3))
 B1, C1, D1 = (backup(f"{repo}1", repo) for repo in "bcd")
+
+
+def test_what_somebody_restores_keeps_nobody_waiting() -> None:
+    """It is begun when that has ended."""
+    held = {A1}
+    rules = GivenRules(is_held=held.__contains__)
+    with staged(1, rules) as stage:
+        for job in (A1, A2, B1):
+            stage.pool.submit(job)
+        stage.wait(lambda: stage.begun == [A2])
+        held.clear()
+        stage.release(A2)
+        stage.wait(lambda: stage.begun == [A2, A1])
+        stage.release(A1)
+        stage.wait(lambda: stage.begun == [A2, A1, B1])
 
 
 def test_a_repository_has_one_writer() -> None:

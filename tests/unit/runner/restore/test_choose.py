@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -25,6 +25,7 @@ from sidecar.runner.restore.choose import (
     measure,
     parse_moment,
     parse_path_map,
+    parse_point,
     place_items,
     place_of,
 )
@@ -67,6 +68,41 @@ def snapshot(name: str, hours: int = 0) -> Snapshot:
 def test_a_time_is_local_and_a_day_is_meant_to_its_end(text: str, expected: datetime) -> None:
     """Of an hour that comes twice the second is meant: not after it is also not after the first."""
     assert expected == parse_moment(text, BERLIN).astimezone(UTC)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("yesterday", datetime(2024, 3, 30, 22, 59, 59, 999999, tzinfo=UTC)),
+        (" today ", datetime(2024, 3, 31, 21, 59, 59, 999999, tzinfo=UTC)),
+        ("2024-03-30", datetime(2024, 3, 30, 22, 59, 59, 999999, tzinfo=UTC)),
+        ("20240330", datetime(2024, 3, 30, 22, 59, 59, 999999, tzinfo=UTC)),
+        # The hour that is left out, read with the offset from after it.
+        ("2024-03-31T02:30", datetime(2024, 3, 31, 0, 30, tzinfo=UTC)),
+        ("2024-03-31T03:10", datetime(2024, 3, 31, 1, 10, tzinfo=UTC)),
+        ("2024-03-31 03:10Z", datetime(2024, 3, 31, 3, 10, tzinfo=UTC)),
+        ("2024-10-27T02:30", datetime(2024, 10, 27, 1, 30, tzinfo=UTC)),
+        ("20240331T0310", datetime(2024, 3, 31, 1, 10, tzinfo=UTC)),
+        ("latest", "latest"),
+        ("4bba301e", "4bba301e"),
+        ("2024", "2024"),
+        ("99999999", "99999999"),
+        ("2024-03-30_03-10-00", "2024-03-30_03-10-00"),
+        ("web@2024-03-30_03-10-00", "web@2024-03-30_03-10-00"),
+    ],
+)
+def test_a_point_is_a_time_or_a_snapshot(text: str, expected: datetime | str) -> None:
+    """Days are those of the zone, also the short one of the change to summer time."""
+    found = parse_point(text, BERLIN, date(2024, 3, 31))
+
+    assert expected == (found.astimezone(UTC) if isinstance(found, datetime) else found)
+
+
+@pytest.mark.parametrize("text", ["", "last week", "2024-13-01", "12:00", "2024-03-30_", "xyz"])
+def test_what_is_neither_a_time_nor_a_snapshot_is_refused(text: str) -> None:
+    """With what can be written."""
+    with pytest.raises(UsageError, match=r"is no time|is neither a time nor a snapshot"):
+        parse_point(text, BERLIN, date(2024, 3, 31))
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2024-13-01", "12:00", "1714562000"])

@@ -7,12 +7,14 @@ import pytest
 from sidecar.backrest.reading import RunPlan
 from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest
 from sidecar.runner.restore.places import (
+    DiskSpace,
     Effect,
     ExistingTarget,
     Step,
     check_mounts,
-    check_space,
+    check_step,
     free_at,
+    measure_space,
     parse_mounts,
     plan_step,
     read_target,
@@ -70,10 +72,12 @@ def test_what_is_there_is_only_touched_where_that_was_asked_for(
         (AWAY, away),
     ):
         if effect is not None:
-            assert effect is plan_step(item, existing, request(**wanted)).effect
+            step = plan_step(item, existing, request(**wanted))
+            check_step(step, request(**wanted))
+            assert effect is step.effect
             continue
         with pytest.raises(RestoreError, match="nothing was touched"):
-            plan_step(item, existing, request(**wanted))
+            check_step(plan_step(item, existing, request(**wanted)), request(**wanted))
 
 
 def test_a_place_is_known_by_what_is_there(tmp_path: Path) -> None:
@@ -122,8 +126,12 @@ def test_space_is_counted_by_disk() -> None:
     one_disk = {Path("/a"): (1, 1000), Path("/b"): (1, 1000)}
     two_disks = {Path("/a"): (1, 1000), Path("/b"): (2, 1000)}
 
-    assert "200 B more would be needed on the disk of /b" == check_space(steps, one_disk)
-    assert "" == check_space(steps, two_disks)
+    (only,) = measure_space(steps, one_disk)
+    assert (DiskSpace("/b", 1200, 1000), "200 B more would be needed on the disk of /b") == (
+        only,
+        only.lacking,
+    )
+    assert [""] * 2 == [one.lacking for one in measure_space(steps, two_disks)]
 
 
 def test_free_space_is_that_of_what_exists(tmp_path: Path) -> None:
