@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -103,9 +104,15 @@ def render_variables() -> str:
 
 
 def _variables_table(program: Program) -> str:
-    flags = {flag.opts[0]: flag for _, flag in _all_flags(program) if _variables(flag)}
+    flags: dict[str, Any] = {}
+    variables: dict[str, dict[str, None]] = {}
+    for _, flag in _all_flags(program):
+        if names := _variables(flag):
+            flags[flag.opts[0]] = flag
+            # A flag may have an older variable in one command only.
+            variables.setdefault(flag.opts[0], {}).update(dict.fromkeys(names))
     rows = (
-        (", ".join(map(code, _variables(flag))), code(name), _meaning(flag))
+        (", ".join(map(code, variables[name])), code(name), _meaning(flag))
         for name, flag in sorted(flags.items())
     )
     return table(("variable", "flag", "meaning"), rows)

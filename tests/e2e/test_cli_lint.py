@@ -49,6 +49,15 @@ def test_compose_file_without_a_document(capsys: pytest.CaptureFixture[str]) -> 
     assert {COMPOSE} == {one["file"] for one in report["problems"]}
 
 
+def test_a_compose_file_may_be_named_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    """As people try it first, and as a hook for pre-commit names files."""
+    by_flag = lint_json(capsys, "--compose", COMPOSE)
+
+    assert by_flag == lint_json(capsys, COMPOSE)
+    assert 3 == run_cli(["lint", COMPOSE, "--output", "json"])
+    assert by_flag[1] == json.loads(capsys.readouterr().out)
+
+
 @pytest.mark.parametrize("each", [(), ("--each",)])
 def test_keys_that_backrest_ignores_are_told_once(
     each: tuple[str, ...], tmp_path: Path, capsys: pytest.CaptureFixture[str]

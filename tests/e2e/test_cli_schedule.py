@@ -18,7 +18,7 @@ def test_week_shows_the_plan_that_nobody_labelled(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert shown.startswith("1 run from ")
     assert "time zone Asia/Tokyo (--timezone)" in shown
-    assert "04:15 JST  by-hand  Sundays at 04:15" in shown
+    assert "04:15 JST  by-hand  1            Sundays at 04:15" in shown
     assert 1 == sum(line.endswith("1  #") for line in shown.splitlines())
 
 

@@ -1,12 +1,17 @@
 """Both programs where the terminal is not UTF-8, is none, or is the log of a workflow."""
 
+import fcntl
 import json
 import os
+import pty
+import struct
 import subprocess
 import sys
+import termios
 from collections.abc import Mapping
 from pathlib import Path
 
+import click
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -89,3 +94,48 @@ def test_colours_follow_the_variables(
     done = run("sidecar", "reconcile", *words, **environ)
 
     assert is_coloured is (b"\x1b[" in done.stdout)
+
+
+def on_terminal(width: int, module: str, *words: str, **environ: str) -> list[str]:
+    """Run a program on a terminal of that width and return the lines that it shows."""
+    given = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "TERM": "xterm", **environ}
+    master, slave = pty.openpty()
+    fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 24, width, 0, 0))
+    child = subprocess.Popen([sys.executable, "-m", module, *words], env=given, stdout=slave)
+    os.close(slave)
+    shown = b""
+    with os.fdopen(master, "rb", 0) as stream:
+        while True:
+            try:
+                shown += stream.read(65536)
+            except OSError:
+                # How Linux tells that nobody writes any more.
+                break
+    assert 0 == child.wait(60)
+    return shown.decode().split("\r\n")[:-1]
+
+
+@pytest.mark.parametrize(
+    ("environ", "is_coloured"),
+    [({}, True), ({"NO_COLOR": "1"}, False), ({"TERM": "dumb"}, False)],
+)
+@pytest.mark.parametrize("width", [60])
+@pytest.mark.parametrize(
+    ("module", "command"), [("sidecar.runner", "plans"), ("sidecar", "schedule")]
+)
+def test_a_table_fits_the_terminal(
+    document: Path,
+    module: str,
+    command: str,
+    width: int,
+    environ: Mapping[str, str],
+    is_coloured: bool,
+) -> None:
+    """Whatever the ids; with colours unless they are not wanted."""
+    words = (command, "--config", str(document), "--output", "table")
+    lines = on_terminal(width, module, *words, **environ)
+    text = "\n".join(lines)
+
+    assert max(len(click.unstyle(line)) for line in lines) <= width
+    assert "backrest_sidecar_p_web" in text
+    assert (command == "plans" and is_coloured) is ("\x1b[" in text)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, CHANGED
+from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 
 
@@ -71,7 +71,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     elif output == "diff":
         echo(render_outcome_diff(outcome), nl=False)
     else:
-        echo(render_table(outcome, now))
+        echo(render_table(outcome, now, terminal_width()))
     if outcome.config in outcome.written and output != "table":
         logging.getLogger(__name__).warning(RESTART_NOTE)
     if outcome.has_serious_problems:
@@ -89,8 +89,10 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     help="Each Compose file, with the override beside it, is a project of its own.",
 )
 @option(
+    "--output",
     "--format",
     "form",
+    variables=("BACKREST_SIDECAR_FORMAT",),
     type=click.Choice(["text", "json", "github"]),
     default="text",
     help="Form of the result on standard output; github: annotations of a workflow.",
@@ -101,8 +103,9 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     """Look for all that is wrong with the labels, and which mounts no plan holds.
 
-    Writes nothing. Works without a document too: then repositories are not checked.
-    Several Compose files are merged to one project, unless --each is given.
+    Of the engine's containers, or of the Compose files that are named. Writes nothing. Works
+    without a document too: then repositories are not checked. Several Compose files are merged
+    to one project, unless --each is given.
 
     Exit status: 0 clean; 1 failed; 3 a labelled workload has an error or gets less
     than was asked, with --strict also when there is a warning.
@@ -110,29 +113,23 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     \b
     Examples:
       backrest-sidecar lint
-      backrest-sidecar lint --strict --compose compose.yaml
-      backrest-sidecar lint --compose compose.yaml --format github
+      backrest-sidecar lint --strict compose.yaml
+      backrest-sidecar lint compose.yaml --output github
       backrest-sidecar lint --each media/compose.yaml wiki/compose.yaml
     """
     from sidecar.cli.output.lint import render_lint
     from sidecar.reconciler.lint import lint_each, lint_once
 
-    if each:
-        flags["compose"], flags["files"] = _compose_files(flags), ()
+    flags["compose"], flags["files"] = (*flags["compose"], *flags["files"]), ()
+    if each and (not flags["compose"] or "-" in flags["compose"]):
+        raise click.UsageError("--each takes the names of Compose files")
     run_lint = lint_each if each else lint_once
     report = run_lint(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
-    if text := render_lint(report, form, os.environ.get("GITHUB_WORKSPACE", "")):
+    workspace = os.environ.get("GITHUB_WORKSPACE", "")
+    if text := render_lint(report, form, workspace, terminal_width()):
         echo(text, form=form)
     if report.has_failed(strict=strict):
         raise click.exceptions.Exit(ATTENTION)
-
-
-def _compose_files(flags: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return all arguments, which are Compose files, also without --compose before them."""
-    files = (*flags["compose"], *flags["files"])
-    if not files or "-" in files:
-        raise click.UsageError("--each takes the names of Compose files")
-    return files
 
 
 @click.command()
@@ -168,4 +165,4 @@ def schedule(
     plans = read_plans(ReconcilerSettings(config, runner_config=runner_config))
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
     upcoming = read_upcoming(plans, str(config), datetime.now(zone.zone), hours, zone)
-    echo(render_upcoming(upcoming, output), form=output)
+    echo(render_upcoming(upcoming, output, terminal_width()), form=output)

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sidecar.cli.output.problems import nothing_labelled, problem_json, problem_lines
+from sidecar.cli.output.terminal import folded
 from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Severity
 from sidecar.lib.text import counted
@@ -19,17 +20,20 @@ from sidecar.reconciler.lint import LintReport
 _NO_DOCUMENT = "Without a document repositories and secrets were not checked."
 
 
-def render_lint(report: LintReport, form: str, workspace: str = "") -> str:
+def render_lint(
+    report: LintReport, form: str, workspace: str = "", width: int | None = None
+) -> str:
     """Write a report as `text`, `json` or `github`; the last is empty without findings.
 
     `workspace` is the folder of the repository, from which annotations name files;
-    without it they are named as they were given.
+    without it they are named as they were given. `width` is that of the terminal; None: none
+    shows the text.
     """
     if form == "json":
         return _render_json(report)
     if form == "github":
         return "\n".join(_annotation(finding, workspace) for finding in report.findings)
-    return "\n".join(_text_lines(report))
+    return "\n".join(_text_lines(report, width))
 
 
 def _render_json(report: LintReport) -> str:
@@ -60,20 +64,20 @@ def _coverage_json(one: MountCoverage) -> dict[str, Any]:
     }
 
 
-def _text_lines(report: LintReport) -> Iterator[str]:
+def _text_lines(report: LintReport, width: int | None) -> Iterator[str]:
     for about, findings in groupby(report.findings, lambda found: found.workload or found.file):
         yield click.style(printable(about), bold=True)
         for finding in findings:
-            yield from problem_lines([finding])
+            yield from problem_lines([finding], width=width)
             if finding.line:
                 yield f"  {'':10} at {printable(finding.file)}:{finding.line}"
         yield ""
-    yield from _coverage_lines(report.coverage)
+    yield from (folded(line, width, " " * 6) for line in _coverage_lines(report.coverage))
     if report.unlabelled:
-        yield nothing_labelled(report.unlabelled)
-    yield _summary(report)
+        yield folded(nothing_labelled(report.unlabelled), width)
+    yield folded(_summary(report), width)
     if not report.has_document:
-        yield _NO_DOCUMENT
+        yield folded(_NO_DOCUMENT, width)
 
 
 def _coverage_lines(coverage: Iterable[MountCoverage]) -> Iterator[str]:

@@ -1,5 +1,6 @@
 """The outcome of a pass for people: per workload what is backed up, when, and what is wrong."""
 
+from collections import Counter
 from collections.abc import Container, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import lru_cache
@@ -7,11 +8,13 @@ from typing import Any
 
 import click
 
+from sidecar.backrest.document import PlanEdit
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.mask import mask_string
 from sidecar.backrest.normal import normalise_plan
 from sidecar.backrest.plan import Retention, Schedule
 from sidecar.cli.output.problems import nothing_labelled, problem_lines
+from sidecar.cli.output.terminal import folded
 from sidecar.cli.output.text import printable
 from sidecar.planner.lifecycle import Orphans, PlanHistory
 from sidecar.planner.plan import RenderedWorkload
@@ -31,26 +34,47 @@ NEVER_RUN = (
 """About a plan with a pause: what is the case, and what to do."""
 _BUCKETS = ("hourly", "daily", "weekly", "monthly", "yearly")
 _FAR = timedelta(days=4 * 366)
+_PARTS = {
+    "paths": "paths",
+    "excludes": "excludes",
+    "iexcludes": "excludes",
+    "schedule": "schedule",
+    "retention": "retention",
+    "repo": "repository",
+    "backup_flags": "flags",
+    "hooks": "hooks",
+}
+"""Keys of a plan that are ours, and what their rows are called."""
 
 
-def render_table(outcome: PassOutcome, now: datetime) -> str:
-    """Write the outcome for people; `now` is aware, in the zone that next runs are shown in."""
-    lines = [line for block in _blocks(outcome, now) for line in (*block, "")]
-    return "\n".join([*lines, *_summary(outcome)])
+def render_table(outcome: PassOutcome, now: datetime, width: int | None = None) -> str:
+    """Write the outcome for people; `now` is aware, in the zone that next runs are shown in.
+
+    `width` is that of the terminal; None: none shows it.
+    """
+    lines = [line for block in _blocks(outcome, now, width) for line in (*block, "")]
+    summary = [folded(line, width, "  ") for line in _summary(outcome)]
+    return "\n".join([*lines, *summary])
 
 
-def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
+def _blocks(outcome: PassOutcome, now: datetime, width: int | None) -> Iterator[Sequence[str]]:
     proposal = outcome.proposal
     changes, plans = proposal.all_changes, proposal.plans
-    updated, unchanged = frozenset(changes.updated), frozenset(changes.unchanged)
+    updated = {edit.id: ", ".join(_changed_parts(edit)) for edit in changes.edits}
+    unchanged = frozenset(changes.unchanged)
     never_run = frozenset(outcome.never_run)
     for item in proposal.rendered.workloads:
         plan = plans.get(item.plan_id)
         heading = _heading(item, updated, unchanged)
         notes = NEVER_RUN if item.plan_id in never_run else ()
-        yield [heading, *_plan_lines(item, plan, now, notes), *problem_lines(item.problems)]
+        shown = [
+            line
+            for title, values in _plan_rows(item, plan, now, notes)
+            for line in _row(title, values, width)
+        ]
+        yield [heading, *shown, *problem_lines(item.problems, width=width)]
     if proposal.rendered.unlabelled and not proposal.rendered.has_labels:
-        yield [nothing_labelled(f"{outcome.policy.label_prefix}enable")]
+        yield [folded(nothing_labelled(f"{outcome.policy.label_prefix}enable"), width)]
     if outcome.backrest.is_awaited:
         name = outcome.policy.runner_container
         yield [
@@ -58,7 +82,7 @@ def _blocks(outcome: PassOutcome, now: datetime) -> Iterator[Sequence[str]]:
             "  → start it, or say what it sees with --path-map or --volume-prefix",
         ]
     if proposal.rendered.ignored:
-        yield ["not backed up:", *problem_lines(proposal.rendered.ignored)]
+        yield ["not backed up:", *problem_lines(proposal.rendered.ignored, width=width)]
     if changes.orphaned:
         yield _orphan_lines(outcome, now)
 
@@ -94,10 +118,23 @@ def _orphan_words(plan_id: str, outcome: PassOutcome, now: datetime) -> str:
     return f"left as it is until {end:%Y-%m-%d %H:%M %Z}, then {history.action}d"
 
 
-def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Container[str]) -> str:
+def _changed_parts(edit: PlanEdit) -> list[str]:
+    """Return which parts of a plan an edit changes, as the rows of the table are called."""
+    keys = {*edit.settings, *edit.removals}
+    ours = dict.fromkeys(title for key, title in _PARTS.items() if key in keys)
+    return [*ours, *sorted(keys - _PARTS.keys())]
+
+
+def _change_counts(edits: Sequence[PlanEdit]) -> str:
+    """Return how many plans change in which parts, for example `12 in hooks, 1 in schedule`."""
+    counts = Counter(" and ".join(_changed_parts(edit)) for edit in edits)
+    return ", ".join(f"{count} in {parts}" for parts, count in counts.most_common())
+
+
+def _heading(item: RenderedWorkload, updated: Mapping[str, str], unchanged: Container[str]) -> str:
     state = "as it was"
     if item.plan_id in updated:
-        state = "changed"
+        state = f"changed: {updated[item.plan_id]}"
     elif item.plan is None:
         state = "blocked, the plan stays as it is" if item.plan_id in unchanged else "no plan"
     elif item.plan_id not in unchanged:
@@ -106,28 +143,25 @@ def _heading(item: RenderedWorkload, updated: Container[str], unchanged: Contain
     return f"{name}  plan {item.plan_id or '–'} ({state})"
 
 
-def _plan_lines(
+def _plan_rows(
     item: RenderedWorkload, plan: Object | None, now: datetime, about_schedule: Sequence[str]
-) -> list[str]:
+) -> Iterator[tuple[str, Sequence[str]]]:
+    """Yield the parts of a plan, each with its title."""
     if plan is None:
-        return []
-    return [
-        *_row("paths", _path_lines(item, plan)),
-        *_row("excludes", [*_texts(plan, "excludes"), *_texts(plan, "iexcludes")]),
-        *_row("schedule", [_schedule_line(plan, now), *about_schedule]),
-        *_row("retention", [_retention_line(plan)]),
-        *_row("repository", [str(plan.get("repo", ""))]),
-        *_row(
-            "flags", [mask_string(flag, "backup_flags") for flag in _texts(plan, "backup_flags")]
-        ),
-        *_row("hooks", [_hook_line(hook) for hook in plan.get("hooks") or []]),
-    ]
+        return
+    yield "paths", _path_lines(item, plan)
+    yield "excludes", [*_texts(plan, "excludes"), *_texts(plan, "iexcludes")]
+    yield "schedule", [_schedule_line(plan, now), *about_schedule]
+    yield "retention", [_retention_line(plan)]
+    yield "repository", [str(plan.get("repo", ""))]
+    yield "flags", [mask_string(flag, "backup_flags") for flag in _texts(plan, "backup_flags")]
+    yield "hooks", [_hook_line(hook) for hook in plan.get("hooks") or []]
 
 
-def _row(title: str, values: Sequence[str]) -> list[str]:
-    return [
-        f"  {'' if index else title:10} {printable(value)}" for index, value in enumerate(values)
-    ]
+def _row(title: str, values: Sequence[str], width: int | None) -> Iterator[str]:
+    for index, value in enumerate(values):
+        line = f"  {'' if index else title:10} {printable(value)}"
+        yield folded(line, width, " " * 15)
 
 
 def _texts(plan: dict[str, Any], key: str) -> list[str]:
@@ -200,6 +234,8 @@ def _event_words(name: str) -> str:
 
 def _summary(outcome: PassOutcome) -> list[str]:
     proposal, changes = outcome.proposal, outcome.proposal.all_changes
+    ways = _change_counts(changes.edits)
+    details = [f"Changed: {ways}; `--output diff` shows how."] if len(changes.edits) > 1 else []
     counts = (
         f"{len(changes.added)} new, {len(changes.edits)} changed, "
         f"{len(changes.unchanged)} as they were, {len(changes.orphaned)} without a workload"
@@ -208,11 +244,12 @@ def _summary(outcome: PassOutcome) -> list[str]:
         is_backrests = outcome.config in outcome.written
         verb = "is" if len(outcome.written) == 1 else "are"
         written = f"{' and '.join(outcome.written)} {verb} written: {counts}."
-        return [written, *([RESTART_NOTE] if is_backrests else [])]
+        return [written, *details, *([RESTART_NOTE] if is_backrests else [])]
     names = [outcome.config] if proposal.after is not proposal.before else []
     names += [outcome.runner_config] if proposal.changes_runner else []
     if names:
-        return [f"{' and '.join(names)} would be written: {counts}. Nothing was written."]
+        would = f"{' and '.join(names)} would be written: {counts}. Nothing was written."
+        return [would, *details]
     both = " and ".join(filter(None, (outcome.config, outcome.runner_config)))
     verb = "stay as they are" if outcome.runner_config else "stays as it is"
     return [f"{both} {verb}: {counts}."]

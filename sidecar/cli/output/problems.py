@@ -3,12 +3,16 @@
 from collections.abc import Iterable
 from typing import Any
 
-import click
-
+from sidecar.cli.output.terminal import Meaning, folded, styled
 from sidecar.cli.output.text import printable
 from sidecar.labels.problem import Problem, Severity
 
-_COLOURS = {Severity.ERROR: "red", Severity.DEGRADED: "yellow", Severity.WARNING: "cyan"}
+_MEANINGS = {
+    Severity.ERROR: Meaning.BAD,
+    Severity.DEGRADED: Meaning.UNSURE,
+    Severity.WARNING: Meaning.HINT,
+}
+_WIDTH = 10
 
 
 def problem_json(problem: Problem) -> dict[str, Any]:
@@ -24,17 +28,26 @@ def problem_json(problem: Problem) -> dict[str, Any]:
     }
 
 
-def problem_lines(problems: Iterable[Problem], indent: str = "  ") -> list[str]:
-    """Return two lines for each problem: what is wrong where, and what to write instead."""
+def problem_lines(
+    problems: Iterable[Problem], indent: str = "  ", width: int | None = None
+) -> list[str]:
+    """Return two lines for each problem: what is wrong where, and what to write instead.
+
+    `width` is that of the terminal, in which long ones are folded; None: none shows them.
+    """
     lines: list[str] = []
+    before = " " * (len(indent) + _WIDTH + 1)
+    room = None if width is None else max(1, width - len(before))
     for problem in problems:
-        severity = click.style(f"{problem.severity.value:10}", fg=_COLOURS[problem.severity])
+        severity = styled(f"{problem.severity.value:{_WIDTH}}", _MEANINGS[problem.severity])
         place = " ".join(filter(None, (problem.container, problem.label)))
         where = f" [{place}]" if place else ""
         message = printable(f"{problem.reason}{where} {problem.message}")
-        lines.append(f"{indent}{severity} {message}")
+        first, *more = folded(message, room).split("\n")
+        lines += [f"{indent}{severity} {first}", *(before + line for line in more)]
         if problem.hint:
-            lines.append(f"{indent}{'':10} → {printable(problem.hint)}")
+            hint = folded(f"→ {printable(problem.hint)}", room, "  ")
+            lines += [before + line for line in hint.split("\n")]
     return lines
 
 

@@ -120,6 +120,21 @@ def table(
     )
 
 
+def folded(text: str, width: int | None, indent: str = "") -> str:
+    """Return a text without colours, folded between words where the terminal is too narrow.
+
+    `indent` is put in front of the lines after the first.
+    """
+    if width is None:
+        return text
+    from textwrap import wrap
+
+    lines = wrap(
+        text, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False
+    )
+    return "\n".join(lines)
+
+
 def _indented(lines: Sequence[str]) -> str:
     return "".join(f"\n    {printable(line)}" for line in lines)
 

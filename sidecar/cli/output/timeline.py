@@ -9,6 +9,7 @@ from typing import Any
 
 from sidecar.backrest.jsontext import Object
 from sidecar.backrest.plan import Schedule
+from sidecar.cli.output.terminal import Cell, Column, folded, table
 from sidecar.cli.output.text import printable
 from sidecar.lib.text import counted
 from sidecar.reconciler.zones import Zone
@@ -20,8 +21,16 @@ _MOST_ROWS = 48
 _STEPS = (1, 2, 3, 4, 6, 12, 24)
 _CELLS = 12
 _WIDEST_BAR = 40
+_BEFORE_BAR = 41
 _FAR = timedelta(days=4 * 366)
 _NAMED = 4
+_COLUMNS = (
+    Column("next run"),
+    Column("plan", has_prefix=True),
+    Column("runs", is_number=True),
+    Column("until", drop=1),
+    Column("schedule", drop=2, folds=True),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,16 +113,20 @@ def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> IdlePl
     return IdlePlan(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 
-def render_upcoming(upcoming: UpcomingRuns, form: str) -> str:
-    """Write upcoming runs as `timeline`, `table`, `json`, or `all`: both that are for people."""
+def render_upcoming(upcoming: UpcomingRuns, form: str, width: int | None = None) -> str:
+    """Write upcoming runs as `timeline`, `table`, `json`, or `all`: both that are for people.
+
+    `width` is that of the terminal; None: none shows them.
+    """
     if form == "json":
         return _render_json(upcoming)
-    lines = [_heading(upcoming), ""]
+    lines = [folded(_heading(upcoming), width), ""]
     if form != "table":
-        lines += _timeline(upcoming)
+        lines += _timeline(upcoming, width)
     if form != "timeline":
-        lines += _table(upcoming)
-    return "\n".join([*lines, *_idle_lines(upcoming)]).rstrip("\n")
+        lines += _table(upcoming, width)
+    lines += [folded(line, width, "    ") for line in _idle_lines(upcoming)]
+    return "\n".join(lines).rstrip("\n")
 
 
 def _heading(upcoming: UpcomingRuns) -> str:
@@ -123,12 +136,13 @@ def _heading(upcoming: UpcomingRuns) -> str:
     return f"{counted(count, 'run')} {span}, {zone}"
 
 
-def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
+def _timeline(upcoming: UpcomingRuns, width: int | None) -> Iterator[str]:
     """Yield a row for each hour or some hours: its runs in twelve parts, their number, a bar."""
     step = next((s for s in _STEPS if upcoming.hours <= s * _MOST_ROWS), _STEPS[-1])
     counts = _count_cells(upcoming, step)
     totals = {row: sum(cells.values()) for row, cells in counts.items()}
     most = max(totals.values(), default=0)
+    widest = _WIDEST_BAR if width is None else max(1, min(_WIDEST_BAR, width - _BEFORE_BAR))
     day = ""
     for row, moment in enumerate(_rows(upcoming, step)):
         today = f"{moment:%a %m-%d %Z}"
@@ -136,10 +150,12 @@ def _timeline(upcoming: UpcomingRuns) -> Iterator[str]:
         day = today
         cells, total = counts.get(row, Counter()), totals.get(row, 0)
         strip = "".join(_mark(cells[cell]) for cell in range(_CELLS))
-        yield f"{label}  {strip}  {f'{total:3}  {_bar(total, most)}' if total else ''}".rstrip()
+        bar = f"{total:3}  {_bar(total, most, widest)}" if total else ""
+        yield f"{label}  {strip}  {bar}".rstrip()
     yield ""
-    yield f"one mark is {counted(step * 60 // _CELLS, 'minute')}: the number of runs, + from ten on"
-    yield from _busiest_minute(upcoming)
+    part = counted(step * 60 // _CELLS, "minute")
+    yield folded(f"one mark is {part}: the number of runs, + from ten on", width)
+    yield from (folded(line, width) for line in _busiest_minute(upcoming))
     yield ""
 
 
@@ -174,8 +190,8 @@ def _mark(count: int) -> str:
     return str(count) if count else "·"
 
 
-def _bar(total: int, most: int) -> str:
-    return "#" * (total if most <= _WIDEST_BAR else max(1, total * _WIDEST_BAR // most))
+def _bar(total: int, most: int, widest: int) -> str:
+    return "#" * (total if most <= widest else max(1, total * widest // most))
 
 
 def _busiest_minute(upcoming: UpcomingRuns) -> Iterator[str]:
@@ -196,16 +212,32 @@ def _minute(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _table(upcoming: UpcomingRuns) -> Iterator[str]:
-    width = max((len(printable(run.plan)) for run in upcoming.runs), default=0)
+def _table(upcoming: UpcomingRuns, width: int | None) -> Iterator[str]:
+    """Yield a row for each plan: its next run, and how many more follow on its schedule."""
+    if not upcoming.runs:
+        return
+    plans: dict[str, list[UpcomingRun]] = {}
     for run in upcoming.runs:
-        about = "~" if run.is_estimate else " "
-        words = printable(describe_schedule(run.schedule))
-        yield f"{about}{run.time:%a %m-%d %H:%M %Z}  {printable(run.plan):{width}}  {words}"
+        plans.setdefault(run.plan, []).append(run)
+    yield table(_COLUMNS, [_cells(runs) for runs in plans.values()], width)
     if any(run.is_estimate for run in upcoming.runs):
-        yield "~ counts from the plan's last run, taken as if that ended now"
-    if upcoming.runs:
-        yield ""
+        yield folded("~ counts from the plan's last run, taken as if that ended now", width)
+    yield ""
+
+
+def _cells(runs: Sequence[UpcomingRun]) -> tuple[Cell, ...]:
+    first, last = runs[0], runs[-1]
+    return (
+        _when(first),
+        first.plan,
+        str(len(runs)),
+        _when(last) if len(runs) > 1 else "",
+        describe_schedule(first.schedule),
+    )
+
+
+def _when(run: UpcomingRun) -> str:
+    return f"{'~' if run.is_estimate else ''}{run.time:%a %m-%d %H:%M %Z}"
 
 
 def _idle_lines(upcoming: UpcomingRuns) -> Sequence[str]:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -26,8 +27,10 @@ from sidecar.cli.output.runner_tables import (
 )
 from sidecar.cli.output.runs import render_line
 from sidecar.cli.output.status import render_status
+from sidecar.cli.output.timeline import read_upcoming, render_upcoming
 from sidecar.engines.base import Progress, Snapshot, Stats
 from sidecar.reconciler.status import NextRun, StatusReport, WorkloadStatus
+from sidecar.reconciler.zones import Zone
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
 from sidecar.runner.union import DocumentName
@@ -146,6 +149,17 @@ def progress(width: int) -> str:
     return "\n".join(render_line(line, width) for line in lines)
 
 
+def schedule(width: int) -> str:
+    """A plan that runs each quarter of an hour, some each night, and one that has no schedule."""
+    crons = ("*/15 * * * *", "7 3 * * *", "7 3 * * *")
+    schedules = {
+        plan: {"schedule": {"cron": cron}} for plan, cron in zip(PLANS, crons, strict=False)
+    }
+    document: dict[str, Any] = schedules | {PLANS[3]: {"schedule": {"disabled": True}}}
+    zone = Zone(UTC, "UTC", "--timezone")
+    return render_upcoming(read_upcoming(document, "config.json", MOMENT, 12, zone), "all", width)
+
+
 def _protected(width: int, *, is_wide: bool) -> str:
     names = ("media/jellyfin", "media/postgres-primary", "media/www", "media/new")
     runs = (
@@ -190,7 +204,7 @@ def protection_wide(width: int) -> str:
 
 SCREENS: dict[str, Callable[[int], str]] = {
     one.__name__: one
-    for one in (plans, history, snapshots, status, progress, protection, protection_wide)
+    for one in (plans, history, snapshots, status, schedule, progress, protection, protection_wide)
 }
 
 

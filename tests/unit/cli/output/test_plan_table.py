@@ -2,13 +2,16 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import click
 import pytest
 
 from sidecar.cli.output.changes import render_outcome_json
 from sidecar.cli.output.plan_table import NEVER_RUN, render_table
+from sidecar.labels.policy import Policy
 from sidecar.reconciler.reconcile import PassOutcome, reconcile_now
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
 from sidecar.reconciler.state import FirstRun, Memory
@@ -56,3 +59,26 @@ def test_a_plan_that_has_run_has_none(tmp_path: Path, docker: FakeDocker) -> Non
     assert (1, [PAUSED]) == noted(preview(tmp_path, docker))
     memory.change(first_runs={PAUSED: FirstRun(1.0, is_over=True)})
     assert (0, []) == noted(preview(tmp_path, docker))
+
+
+def test_many_changes_are_one_line(tmp_path: Path, docker: FakeDocker) -> None:
+    """As after an upgrade: how many plans change, and in which parts; the diff has the rest."""
+    (tmp_path / "config.json").write_text(
+        '{"modno": 1, "version": 6, "instance": "i", "repos": '
+        '[{"id": "r", "uri": "/r", "password": "x", "autoInitialize": true}]}'
+    )
+    source = InventorySource(docker_sock=docker.address)
+    before = ReconcilerSettings(tmp_path / "config.json", source=source)
+    reconcile_now(before, NOW, {}, dry_run=False)
+    policy = Policy(default_retention="daily=3", enforce_defaults=True)
+    outcome = reconcile_now(replace(before, policy=policy), NOW, {}, dry_run=True)
+    shown = click.unstyle(render_table(outcome, NOW)).splitlines()
+
+    assert "Changed: 2 in retention; `--output diff` shows how." == shown[-1]
+    assert f"paused  plan {PAUSED} (changed: retention)" in shown
+    assert all(len(line) <= 60 for line in render_table(outcome, NOW, 60).splitlines()[-1:])
+
+
+def test_plans_that_stay_are_no_change(tmp_path: Path, docker: FakeDocker) -> None:
+    """And new ones are counted as such."""
+    assert "Changed:" not in render_table(preview(tmp_path, docker), NOW)

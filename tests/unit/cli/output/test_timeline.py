@@ -97,7 +97,10 @@ def test_counting_schedule_is_marked_as_an_estimate() -> None:
     found = agenda_of({"a": {"maxFrequencyHours": 10, "clock": "CLOCK_LAST_RUN_TIME"}})
     assert [("a", "2026-01-11T08:30+01:00"), ("a", "2026-01-11T18:30+01:00")] == runs(found)
     shown = render_upcoming(found, "table")
-    assert "~Sun 01-11 08:30 CET  a  every 10 hours after the last run" in shown
+    assert (
+        "~Sun 01-11 08:30 CET  a     2     ~Sun 01-11 18:30 CET  every 10 hours after the last run"
+        in shown
+    )
     assert "~ counts from the plan's last run" in shown
 
 
@@ -155,7 +158,19 @@ def test_all_is_timeline_and_table() -> None:
     shown = render_upcoming(agenda_of({"a": cron("0 2 * * *")}), "all")
     assert "1 run from" in shown
     assert "02:00  1···········" in shown
-    assert " Sun 01-11 02:00 CET  a  every day at 02:00" in shown
+    assert "Sun 01-11 02:00 CET  a     1            every day at 02:00" in shown
+
+
+def test_fires_of_a_plan_are_one_row() -> None:
+    """The first, how many there are, and the last, however often it runs."""
+    schedules = {"often": cron("*/15 * * * *"), "daily": cron("0 2 * * *")}
+    shown = render_upcoming(agenda_of(schedules), "table").splitlines()
+    assert [
+        "next run             plan   runs  until                schedule",
+        "Sat 01-10 22:45 CET  often  96    Sun 01-11 22:30 CET  every 15 minutes",
+        "Sun 01-11 02:00 CET  daily  1                          every day at 02:00",
+    ] == shown[2:]
+    assert 97 == len(json.loads(render_upcoming(agenda_of(schedules), "json"))["runs"])
 
 
 def test_control_characters_of_ids_do_not_reach_the_terminal() -> None:
