@@ -44,7 +44,7 @@ class Names:
         meant = self.workloads(name)
         if not meant:
             message = f"there is no plan or service {quoted(name)}"
-            raise UsageError(message, self._hint(name))
+            raise UsageError(message, self.hint(name))
         if len(meant) > 1:
             names = sorted(set(map(self._certain_name, meant)))
             raise UsageError(f"{quoted(name)} may mean {' or '.join(names)}", "write one of them")
@@ -109,7 +109,11 @@ class Names:
         """Return the name of a workload, or its plan's id where others are called the same."""
         return one.plan if one.plan and len(self.workloads(one.name)) > 1 else one.name
 
-    def _hint(self, name: str) -> str:
+    def with_ids(self, ids: Iterable[str]) -> "Names":
+        """Return the same with further ids, such as those of repositories, as if of plans."""
+        return Names(self._workloads, {*self._plans, *ids})
+
+    def hint(self, name: str) -> str:
         """Return what comes near a name that means nothing, or what there is."""
         near = _near(name, [*(one.name for one in self._workloads), *self.shown.values()])
         near = near or _near(name, [*self._plans, *self._by_part])

@@ -13,6 +13,8 @@ from typing import Any, Final, TypeAlias, TypeVar
 
 NAME: Final = "workloads.json"
 """What the file is called, in the sidecar's state directory."""
+FOLDER: Final = ".sidecar"
+"""The sidecar's state directory, beside the document if it is not named."""
 LARGEST: Final = 16 << 20
 """The most bytes that are read of it."""
 _VERSION: Final = 1

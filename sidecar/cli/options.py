@@ -119,6 +119,16 @@ def state_dir_flag(option: Callable[..., Decorator], name: str) -> Decorator:
     )
 
 
+def sidecar_dir_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the runner's flag of the sidecar's state directory."""
+    return option(
+        "--sidecar-dir",
+        type=click.Path(path_type=Path, file_okay=False),
+        help="Where backrest-sidecar remembers things, its --state-dir: there are the names of "
+        "workloads.  [default: .sidecar beside the document]",
+    )
+
+
 def docker_flag(option: Callable[..., Decorator], more: str = "") -> Decorator:
     """Return the flag of the engine's address; empty where nobody gave it.
 

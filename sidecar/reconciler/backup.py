@@ -276,9 +276,10 @@ def _not_backrests(plan_id: str) -> UsageError:
 
 
 def _names(workload: Workload) -> set[str]:
-    """Return other names of a workload: those of its service and of its containers."""
-    services = {container.labels.get(SERVICE, "") for container in workload.containers}
-    return {workload.short_base, *services, *workload.names}
+    """Return other names of a workload: those of its services and of its containers."""
+    services = {container.labels.get(SERVICE, "") for container in workload.containers} - {""}
+    whole = {f"{workload.project}/{service}" for service in services if workload.project}
+    return {workload.short_base, *services, *whole, *workload.keys, *workload.names}
 
 
 def _unknown(name: str, names: Collection[str], services: Collection[str]) -> UsageError:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 
+from sidecar.backrest.workloads import FOLDER
 from sidecar.labels.policy import Policy
 from sidecar.labels.retention import parse_retention
 from sidecar.lib import duration
@@ -149,7 +150,7 @@ class ReconcilerSettings:
     @property
     def state_directory(self) -> Path:
         """Where to remember things."""
-        return self.state_dir or self.config.parent / ".sidecar"
+        return self.state_dir or self.config.parent / FOLDER
 
 
 def runner_document(config: Path, named: Path | None) -> Path:

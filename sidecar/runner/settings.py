@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from sidecar.backrest.workloads import FOLDER, NAME
 from sidecar.engines.options import OnMissing
 from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
@@ -118,12 +119,19 @@ class RunnerSettings:
     """The runner's own document; None: `runner.json` beside Backrest's."""
     documents: DocumentChoice = DocumentChoice.ALL
     """Which of the two documents are executed."""
+    sidecar_dir: Path | None = None
+    """Where the sidecar remembers things; None: `.sidecar` beside Backrest's document."""
 
     @property
     def files(self) -> DocumentFiles:
         """Where the two documents are, and which of them are executed."""
         runner = self.runner_config or self.config.parent / DocumentName.RUNNER.value
         return DocumentFiles(self.config, runner, self.documents)
+
+    @property
+    def workloads_file(self) -> Path:
+        """Where the sidecar tells what workloads are called."""
+        return (self.sidecar_dir or self.config.parent / FOLDER) / NAME
 
     @property
     def state_directory(self) -> Path:

@@ -1,11 +1,10 @@
-"""Read which workloads the plans are of: the sidecar writes that beside the document."""
+"""Read which workloads the plans are of, from what the sidecar has written."""
 
 import logging
 from pathlib import Path
 
 from sidecar.backrest.workloads import (
     LARGEST,
-    NAME,
     WorkloadRecord,
     WorkloadsInvalid,
     parse_workloads,
@@ -13,18 +12,14 @@ from sidecar.backrest.workloads import (
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 
-FOLDER = ".sidecar"
-"""The sidecar's state folder, beside the document."""
-
 _log = logging.getLogger(__name__)
 
 
-def read_workloads(config: Path) -> tuple[WorkloadRecord, ...]:
+def read_workloads(file: Path) -> tuple[WorkloadRecord, ...]:
     """Return the workloads that the sidecar has written; without its file there are none.
 
     A file that cannot be used is logged: then plans are known by their ids.
     """
-    file = config.parent / FOLDER / NAME
     try:
         return parse_workloads(read_file(file, LARGEST))
     except FileNotFoundError:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.backrest.workloads import WorkloadRecord, render_workloads
 from sidecar.runner.journal import RunOutcome
 from sidecar.service.health import Finding, Health
 from sidecar.service.heartbeat import Heartbeat
@@ -204,8 +205,38 @@ def test_the_history_of_an_unknown_name_tells_which_there_are(parts: RunnerFolde
 
     assert (1, "") == (wrong.returncode, wrong.stdout)
     assert "there is no plan or repository 'wbe'" in wrong.stderr
-    assert "→ did you mean 'web'? there are: store, web" in wrong.stderr
+    assert "→ did you mean web?" in wrong.stderr
     assert "Nothing was run yet." in parts.run("history", "web").stdout
+
+
+def test_plans_are_called_by_the_names_of_their_services(parts: RunnerFolder) -> None:
+    """In all that is said to commands, and in all that they show; ids are there if asked for."""
+    plan = "backrest_sidecar_media_db"
+    parts.write(parts.plan(id=plan), parts.plan(id="by-hand"))
+    state = parts.config.parent / ".sidecar"
+    state.mkdir()
+    record = WorkloadRecord("media/db", "db", "media", containers=("postgres",), plan=plan)
+    (state / "workloads.json").write_bytes(render_workloads([record]))
+
+    run, dry = parts.run("run", "media/db", "by-hand"), parts.run("run", "postgres", "--dry-run")
+    assert [0, 0] == [run.returncode, dry.returncode]
+    assert ["backup media/db: success", "backup by-hand: success"] == [
+        line.partition(" in ")[0] for line in run.stdout.splitlines()
+    ]
+    assert dry.stdout.startswith("backup media/db would end with success")
+    assert parts.run("verify", "db").stdout.startswith("media/db: verified")
+    assert str(parts.data) in parts.run("snapshots", "db").stdout
+    assert "dry run" in parts.run("restore", "db", "--target", "/nowhere", "--dry-run").stdout
+    history = parts.run("history", "db").stdout
+    assert ("verify media/db" in history, "backup media/db" in history) == (True, True)
+    tables = [parts.run("plans", *wide).stdout for wide in ((), ("--wide",))]
+    assert [("media/db", False), ("media/db", True)] == [
+        (table.splitlines()[1].split()[0], plan in table) for table in tables
+    ]
+    (row, _) = json.loads(parts.run("plans", "--output", "json").stdout)
+    assert (plan, "media/db") == (row["plan"], row["name"])
+    wrong = parts.run("run", "media/dv")
+    assert (1, "→ did you mean media/db?" in wrong.stderr) == (wrong.returncode, True)
 
 
 def test_a_run_that_its_hook_skips_is_no_failure(parts: RunnerFolder) -> None:

@@ -234,7 +234,7 @@ def _event_shower() -> "ShowEvent":
     def show(job: "Job", event: "Event") -> None:
         if isinstance(event, RunFinished):
             line.end(name_of(job))
-            echo(render_end(job, event))
+            echo(render_end(name_of(job), event))
         else:
             line.show(name_of(job), event)
 

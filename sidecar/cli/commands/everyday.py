@@ -12,6 +12,7 @@ from sidecar.cli.commands.options import (
     documents_option,
     lifetime_options,
     log_options,
+    name_argument,
     option,
     policy_options,
 )
@@ -57,7 +58,7 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 
 
 @click.command()
-@click.argument("plan", metavar="PLAN|WORKLOAD")
+@name_argument("plan", "SERVICE|PLAN")
 @documents_option
 @option(
     "--timeout",
@@ -77,8 +78,9 @@ def status(output: str, timezone: str | None, **flags: Any) -> None:
 def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
     """Let Backrest run a plan now, and wait for the end.
 
-    The plan may be named by its id, or by its workload: project/service, or the service alone.
-    A change of its labels that Backrest has not loaded yet is loaded first.
+    A plan may be named by its service, project/service or the service alone if it is the only one
+    of that name, by a container, a group, or its id. A change
+    of its labels that Backrest has not loaded yet is loaded first.
 
     Exit status: 0 done; 1 failed or not run; 3 a snapshot was made, with warnings.
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from sidecar.cli import names
 from sidecar.cli import options as flags
 from sidecar.cli.options import (
     about,
@@ -24,6 +25,7 @@ VARIABLE = "BACKREST_SIDECAR_"
 _DEFAULTS = Policy()
 
 option = partial(flags.option, VARIABLE)
+name_argument = partial(names.name_argument, state="state_dir")
 log_options_at = partial(flags.log_options_at, VARIABLE)
 log_options = log_options_at("warn")
 

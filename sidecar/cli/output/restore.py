@@ -163,18 +163,17 @@ def explain_interrupt() -> Iterator[None]:
         raise
 
 
-def show_ended(plan: str, ended: Ended) -> None:
+def show_ended(name: str, ended: Ended) -> None:
     """Show that it was done, and what is not as it was."""
     stats = ended.stats
     size = "" if stats is None else f": {counted(stats.files_processed, 'file')}"
-    echo(f"{printable(plan)} is restored from snapshot {short_id(ended.snapshot)}{size}")
+    echo(f"{printable(name)} is restored from snapshot {short_id(ended.snapshot)}{size}")
     if ended.outcome is RunOutcome.WARNING:
         echo(f"  {click.style('warning', fg='yellow')}: {printable(ended.reason)}")
 
 
-def render_verification(found: Verification) -> str:
-    """Write what a verification found: a line, and one more for each file."""
-    name = printable(found.plan)
+def render_verification(found: Verification, name: str) -> str:
+    """Write what a verification of the plan of that name found: a line, and one for each file."""
     lines = [f"  {printable(one)}" for one in found.differences]
     lines += [f"  the same: {printable(path)}" for path in found.same]
     lines += [f"  restored, changed since: {printable(path)}" for path in found.changed]
@@ -192,4 +191,4 @@ def render_verification(found: Verification) -> str:
         head = click.style("verified", fg="green")
     else:
         head = f"{click.style('not verified', fg='yellow')}: {found.note}"
-    return "\n".join((f"{name}: {head} ({seed})", *lines))
+    return "\n".join((f"{printable(name)}: {head} ({seed})", *lines))

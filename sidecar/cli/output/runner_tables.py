@@ -2,20 +2,22 @@
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import compress
 from typing import Any
 
+from sidecar.backrest.names import Names
 from sidecar.backrest.reading import RunPlan, Timing
-from sidecar.cli.output.runs import MEANINGS
+from sidecar.cli.output.runs import MEANINGS, name_of
 from sidecar.cli.output.terminal import Cell, Column, Styled, table
 from sidecar.cli.output.text import printable
 from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
-from sidecar.lib.text import closest, counted, render_size, short_id
+from sidecar.lib.text import counted, render_size, short_id
 from sidecar.lib.zones import local_zone
 from sidecar.runner.control import find_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job
@@ -29,9 +31,9 @@ from sidecar.runner.timetable import Timetable
 from sidecar.runner.union import DocumentName
 
 _NONE = "–"
-_MOST_NAMES = 10
 _PLAN_COLUMNS = (
     Column("plan", has_prefix=True),
+    Column("id", has_prefix=True),
     Column("repository", drop=3),
     Column("schedule", drop=4),
     Column("next run", drop=5),
@@ -43,6 +45,7 @@ _PLAN_COLUMNS = (
 _HISTORY_COLUMNS = (
     Column("when"),
     Column("what", has_prefix=True),
+    Column("id", has_prefix=True),
     Column("outcome"),
     Column("took", drop=3),
     Column("added", drop=2),
@@ -66,7 +69,8 @@ _OF_LOCKS_LEFT = (
 class PlanRow:
     """A plan, its last runs, and when it is due; `now` and `next_fire` in unix seconds.
 
-    `waits` is why this runner does not execute it, in two words; empty: it does.
+    `waits` is why this runner does not execute it, in two words; empty: it does. `name` is what
+    the plan is called, empty: by its id.
     """
 
     plan: RunPlan
@@ -75,10 +79,25 @@ class PlanRow:
     now: float
     document: DocumentName = DocumentName.CONFIG
     waits: str = ""
+    name: str = ""
 
 
-def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[PlanRow, ...]:
-    """Read the plans of the documents, and what the journal has of them."""
+@dataclass(frozen=True, slots=True)
+class HistoryView:
+    """How runs are shown: `shown` are the names of plans by their ids.
+
+    `is_verbose`: with what the program of each said. `is_wide`: with the ids of plans.
+    """
+
+    shown: Mapping[str, str] = field(default_factory=dict)
+    is_verbose: bool = False
+    is_wide: bool = False
+
+
+def read_plans(
+    settings: RunnerSettings, environ: Mapping[str, str], shown: Mapping[str, str]
+) -> tuple[PlanRow, ...]:
+    """Read the plans of the documents, and what the journal has of them; `shown` by id."""
     documents = load(settings.files, environ)
     switch_user(settings, environ)
     zone, _ = local_zone(environ)
@@ -89,7 +108,7 @@ def read_plans(settings: RunnerSettings, environ: Mapping[str, str]) -> tuple[Pl
     def row(plan: RunPlan, document: DocumentName, waits: str) -> PlanRow:
         known = past.get(backup_job(plan))
         fire = None if waits else timetable.next_fire(plan.timing, known, now)
-        return PlanRow(plan, known, fire, now, document, waits)
+        return PlanRow(plan, known, fire, now, document, waits, shown.get(plan.id, ""))
 
     theirs = documents.backrest_plans
     rows = [
@@ -105,15 +124,30 @@ def _open_journal(settings: RunnerSettings) -> Journal:
     return Journal(settings.state_directory / JOURNAL, settings.journal_keep)
 
 
-def render_plans(rows: Sequence[PlanRow], form: str, width: int | None = None) -> str:
-    """Write plans as `table`, for a terminal of that width, or `json`."""
+def render_plans(
+    rows: Sequence[PlanRow], form: str, width: int | None = None, *, is_wide: bool = False
+) -> str:
+    """Write plans as `table`, for a terminal of that width, or `json`; a wide one has their ids."""
     if form == "json":
         return json.dumps([_plan_json(row) for row in rows], indent=2)
     if not rows:
         return "The document has no plan."
     has_both = any(row.document is DocumentName.RUNNER for row in rows)
-    columns = _PLAN_COLUMNS if has_both else _PLAN_COLUMNS[:-1]
-    return table(columns, [_plan_cells(row)[: len(columns)] for row in rows], width)
+    left_out = {*(() if has_both else ("document",)), *(() if is_wide else ("id",))}
+    return _table_without(left_out, _PLAN_COLUMNS, [_plan_cells(row) for row in rows], width)
+
+
+def _table_without(
+    left_out: Collection[str],
+    columns: Sequence[Column],
+    rows: Sequence[Sequence[Cell]],
+    width: int | None,
+    below: Sequence[Sequence[str]] = (),
+) -> str:
+    """Return a table without the columns of these titles."""
+    kept = [column.title not in left_out for column in columns]
+    cells = [list(compress(row, kept)) for row in rows]
+    return table(list(compress(columns, kept)), cells, width, below)
 
 
 def _plan_cells(row: PlanRow) -> tuple[Cell, ...]:
@@ -121,6 +155,7 @@ def _plan_cells(row: PlanRow) -> tuple[Cell, ...]:
     outcome = None if past is None else past.last_outcome
     success = None if past is None else past.last_success
     return (
+        row.name or row.plan.id,
         row.plan.id,
         row.plan.repo,
         _timing_words(row.plan.timing),
@@ -136,6 +171,7 @@ def _plan_json(row: PlanRow) -> dict[str, Any]:
     past = row.past
     return {
         "plan": row.plan.id,
+        "name": row.name or row.plan.id,
         "repo": row.plan.repo,
         "document": row.document.value,
         "waits": row.waits or None,
@@ -156,32 +192,49 @@ def _timing_words(timing: Timing) -> str:
 
 
 def read_history(
-    settings: RunnerSettings, environ: Mapping[str, str], subject: str | None, limit: int
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    names: Names | None,
+    asked: str | None,
+    limit: int,
 ) -> tuple[Run | MissedFires, ...]:
-    """Read the newest runs and missed fires, newest first."""
+    """Read the newest runs and missed fires, newest first.
+
+    `asked` names a plan or a repository; None: all. Raises UsageError where it does neither.
+    """
     switch_user(settings, environ)
     with closing(_open_journal(settings)) as journal:
+        subject = asked
+        if asked is not None and names is not None:
+            with suppress(UsageError):
+                subject = names.find(asked).plan
         rows: list[Run | MissedFires] = [*journal.runs.list(subject, limit)]
         rows += journal.past.missed_fires(subject, limit)
         if subject is not None and not rows:
-            _check_known(subject, settings, environ, journal)
+            _check_known(subject, settings, environ, journal, names)
     return tuple(sorted(rows, key=_order, reverse=True)[:limit])
 
 
 def _check_known(
-    subject: str, settings: RunnerSettings, environ: Mapping[str, str], journal: Journal
+    subject: str,
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    journal: Journal,
+    names: Names | None,
 ) -> None:
     """Raise UsageError if there is no such plan or repository, nor was one."""
     # Of a document that cannot be read the journal still knows the plans that ran.
     with suppress(DocumentError, StoreError):
         config = load(settings.files, environ).config
-        names = {plan.id for plan in config.plans} | {repo.id for repo in config.repos}
-        names |= {job.subject for job in journal.past.history().past}
-        if subject not in names:
-            hint = f"there are: {', '.join(sorted(names)[:_MOST_NAMES]) or 'none'}"
-            if near := closest(subject, names):
-                hint = f"did you mean {near!r}? {hint}"
-            raise UsageError(f"there is no plan or repository {subject!r}", hint)
+        known = {plan.id for plan in config.plans} | {repo.id for repo in config.repos}
+        known |= {job.subject for job in journal.past.history().past}
+        if subject in known:
+            return
+        if names is not None and names.workloads(subject):
+            # It means several, or something without a plan: that is told.
+            names.find(subject)
+        hint = (names or Names((), ())).with_ids(known).hint(subject)
+        raise UsageError(f"there is no plan or repository {subject!r}", hint)
 
 
 def _order(row: Run | MissedFires) -> float:
@@ -192,19 +245,17 @@ def render_history(
     rows: Sequence[Run | MissedFires],
     form: str,
     width: int | None = None,
-    *,
-    is_verbose: bool = False,
+    view: HistoryView | None = None,
 ) -> str:
-    """Write runs as `table`, for a terminal of that width, or `json`.
-
-    A verbose table has below each run what its program said.
-    """
+    """Write runs as `table`, for a terminal of that width, or `json`."""
+    view = view or HistoryView()
     if form == "json":
-        return json.dumps([_history_json(row) for row in rows], indent=2)
+        return json.dumps([_history_json(row, view.shown) for row in rows], indent=2)
     if not rows:
         return "Nothing was run yet."
-    below = [_output_lines(row) for row in rows] if is_verbose else ()
-    return table(_HISTORY_COLUMNS, [_history_cells(row) for row in rows], width, below)
+    below = [_output_lines(row) for row in rows] if view.is_verbose else ()
+    cells = [_history_cells(row, view.shown) for row in rows]
+    return _table_without(() if view.is_wide else ("id",), _HISTORY_COLUMNS, cells, width, below)
 
 
 def _output_lines(row: Run | MissedFires) -> list[str]:
@@ -213,17 +264,17 @@ def _output_lines(row: Run | MissedFires) -> list[str]:
     return [] if ended is None else ended.excerpt.splitlines()
 
 
-def _history_cells(row: Run | MissedFires) -> tuple[Cell, ...]:
-    what = f"{row.job.kind.value} {row.job.subject}"
+def _history_cells(row: Run | MissedFires, shown: Mapping[str, str]) -> tuple[Cell, ...]:
+    what = (name_of(row.job, shown), row.job.subject)
     if isinstance(row, MissedFires):
         times = f"{row.count} times since {_moment(row.first)}" if row.count > 1 else ""
-        return (_moment(row.last), what, "missed", _NONE, _NONE, _NONE, times)
+        return (_moment(row.last), *what, "missed", _NONE, _NONE, _NONE, times)
     ended = row.ended
     if ended is None:
-        return (_moment(row.started), what, row.phase.value, _NONE, _NONE, _NONE, "has not ended")
+        return (_moment(row.started), *what, row.phase.value, _NONE, _NONE, _NONE, "has not ended")
     return (
         _moment(row.started),
-        what,
+        *what,
         Styled(ended.outcome.value, MEANINGS[ended.outcome]),
         render_duration(ended.at - row.started),
         _NONE if ended.stats is None else render_size(ended.stats.bytes_added),
@@ -232,8 +283,10 @@ def _history_cells(row: Run | MissedFires) -> tuple[Cell, ...]:
     )
 
 
-def _history_json(row: Run | MissedFires) -> dict[str, Any]:
-    about = {"kind": row.job.kind.value, "of": row.job.subject, "repo": row.job.repo}
+def _history_json(row: Run | MissedFires, shown: Mapping[str, str]) -> dict[str, Any]:
+    job = row.job
+    name = name_of(job, shown).removeprefix(f"{job.kind.value} ")
+    about = {"kind": job.kind.value, "of": job.subject, "name": name, "repo": job.repo}
     if isinstance(row, MissedFires):
         times = {"first": _iso(row.first), "last": _iso(row.last), "count": row.count}
         return {**about, "outcome": "missed", **times}

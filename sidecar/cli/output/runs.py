@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import TextIO
 
 import click
@@ -13,7 +14,7 @@ from sidecar.cli.output.text import can_redraw, choose_colour, printable, withou
 from sidecar.engines.base import FailureClass, Progress, Stats
 from sidecar.lib.duration import render_duration
 from sidecar.lib.text import counted, render_size, short_id
-from sidecar.runner.due import Job
+from sidecar.runner.due import Job, JobKind
 from sidecar.runner.job.progress import RunFinished
 from sidecar.runner.journal import RunOutcome
 
@@ -147,9 +148,14 @@ def is_shown_at_end(event: str, fields: Mapping[str, object]) -> bool:
     return event in _TOLD_AT_END and "again" not in fields
 
 
-def name_of(job: Job) -> str:
-    """Return what a job is called in lines for people, for example `backup web`."""
-    return f"{job.kind.value} {job.subject}"
+def name_of(job: Job, shown: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Return what a job is called in lines for people, for example `backup media/db`.
+
+    `shown` are the names of plans by their ids.
+    """
+    is_of_repo = job.kind in {JobKind.CHECK, JobKind.FORGET, JobKind.PRUNE}
+    subject = job.subject if is_of_repo else shown.get(job.subject, job.subject)
+    return f"{job.kind.value} {subject}"
 
 
 def outcome_of(finished: RunFinished) -> RunOutcome | None:
@@ -164,9 +170,9 @@ def failure_of(finished: RunFinished) -> FailureClass | None:
     return None if run is None or run.ended is None else run.ended.failure
 
 
-def render_end(job: Job, finished: RunFinished) -> str:
+def render_end(name: str, finished: RunFinished) -> str:
     """Write how a run ended as one line, for example `backup web: success in 3 s, snapshot ...`."""
-    name, run = printable(name_of(job)), finished.run
+    name, run = printable(name), finished.run
     if run is None or run.ended is None:
         return f"{name}: {render_outcome(None, (), finished.reason)}"
     ended = run.ended

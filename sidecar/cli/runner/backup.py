@@ -8,18 +8,20 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
+from sidecar.cli.names import resolve_name, shown_names
 from sidecar.cli.options import Flag
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
     log_options,
+    name_argument,
     neighbour_options,
     notify_options,
     option,
     program_options,
 )
-from sidecar.cli.runner.settings import build_settings
+from sidecar.cli.runner.settings import build_settings, read_names_for
 from sidecar.engines.base import BackupType
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, JobKind, backup_job
@@ -48,7 +50,7 @@ _type_option = click.option(
 
 
 @click.command()
-@click.argument("plans", metavar="[PLAN]...", nargs=-1)
+@name_argument("plans", "[SERVICE|PLAN]...", nargs=-1)
 @option("--all", "all_plans", is_flag=True, help="Every plan that has a schedule.")
 @option(
     "--dry-run",
@@ -75,6 +77,9 @@ def run(
 
     For where no daemon runs: beside one use `backup`.
 
+    A plan may be named by its service, project/service or the service alone if it is the only one
+    of that name, by a container, a group, or its id.
+
     A run that finds no file, where an earlier snapshot of the plan holds some, is a warning, and
     nothing of the plan is forgotten. With --accept-empty it is a success, also the next time.
 
@@ -83,11 +88,11 @@ def run(
 
     \b
     Examples:
-      backrest-runner run web
+      backrest-runner run media/db
       backrest-runner run --all --config /config/config.json
       backrest-runner run --all --dry-run
     """
-    from sidecar.cli.output.runs import ProgressLine
+    from sidecar.cli.output.runs import ProgressLine, name_of
     from sidecar.cli.runner.jobs import run_in_foreground
     from sidecar.runner.loader import load, load_whole
 
@@ -100,22 +105,26 @@ def run(
     settings = build_settings(flags)
     # Where everything is to be run, both documents have to be known.
     documents = (load if plans else load_whole)(settings.files, os.environ)
-    jobs = _choose_plans(documents, plans)
+    names = read_names_for(settings)
+    ids = tuple(dict.fromkeys(resolve_name(one, names) for one in plans))
+    jobs = _choose_plans(documents, ids)
     if dry_run:
-        line = ProgressLine()
-        status = worst([_run_one_dry(settings, documents, job, line) for job in jobs])
+        line, shown = ProgressLine(), shown_names(names)
+        status = worst(
+            [_run_one_dry(settings, documents, job, name_of(job, shown), line) for job in jobs]
+        )
     else:
-        accepted = plans if accept_empty else ()
+        accepted = ids if accept_empty else ()
         status = run_in_foreground(settings, documents, jobs, accepted, wanted)
     raise click.exceptions.Exit(status)
 
 
-def _choose_plans(documents: "Documents", names: Sequence[str]) -> list[Job]:
-    """Return the backups of the named plans, else of all that have a schedule."""
+def _choose_plans(documents: "Documents", ids: Sequence[str]) -> list[Job]:
+    """Return the backups of the plans of these ids, else of all that have a schedule."""
     from sidecar.runner.control import resolve_job
 
-    if names:
-        return [resolve_job(JobKind.BACKUP, name, documents) for name in dict.fromkeys(names)]
+    if ids:
+        return [resolve_job(JobKind.BACKUP, plan, documents) for plan in ids]
     chosen = [backup_job(plan) for plan in documents.executed.plans if plan.timing.is_active]
     if not chosen:
         raise UsageError("no plan of the document has a schedule", "name the plans to be run")
@@ -123,9 +132,9 @@ def _choose_plans(documents: "Documents", names: Sequence[str]) -> list[Job]:
 
 
 def _run_one_dry(
-    settings: "RunnerSettings", documents: "Documents", job: Job, line: "ProgressLine"
+    settings: "RunnerSettings", documents: "Documents", job: Job, name: str, line: "ProgressLine"
 ) -> int:
-    from sidecar.cli.output.runs import name_of, render_stats
+    from sidecar.cli.output.runs import render_stats
     from sidecar.cli.output.text import printable
     from sidecar.engines.base import ResultKind
     from sidecar.runner.foreground import hooks_of, run_dry
@@ -135,12 +144,12 @@ def _run_one_dry(
         dict(os.environ),
         documents,
         job,
-        partial(line.show, name_of(job)),
+        partial(line.show, name),
     )
     line.clear()
     counts = "" if found.stats is None else render_stats(found.stats)
     words = "; ".join(filter(None, (counts, printable(found.reason), printable(found.note))))
-    echo(f"{printable(name_of(job))} would end with {found.kind.value}: {words}")
+    echo(f"{printable(name)} would end with {found.kind.value}: {words}")
     for hook in hooks_of(documents.config, job):
         echo(f"  would run {printable(hook)}")
     if found.kind is ResultKind.WARNING:
@@ -149,13 +158,16 @@ def _run_one_dry(
 
 
 @click.command()
-@click.argument("plan")
+@name_argument("plan", "SERVICE|PLAN")
 @_accept_option
 @_type_option
 @document_options
 @log_options
 def backup(plan: str, accept_empty: bool, wanted: BackupType | None, **flags: Any) -> None:
     """Let the running daemon back a plan up now, and wait for the end.
+
+    A plan may be named by its service, project/service or the service alone if it is the only one
+    of that name, by a container, a group, or its id.
 
     A run of it that waits or runs already is joined: it is never run twice at a time. With --type
     it is not, and nothing is run.
@@ -168,16 +180,17 @@ def backup(plan: str, accept_empty: bool, wanted: BackupType | None, **flags: An
 
     \b
     Examples:
-      backrest-runner backup web
-      docker compose exec runner backrest-runner backup web
+      backrest-runner backup media/db
+      docker compose exec runner backrest-runner backup db
     """
     from sidecar.cli.runner.jobs import run_by_daemon
 
+    settings = build_settings(flags)
     raise click.exceptions.Exit(
         run_by_daemon(
-            build_settings(flags),
+            settings,
             JobKind.BACKUP,
-            plan,
+            resolve_name(plan, read_names_for(settings)),
             accept_empty=accept_empty,
             wanted=wanted,
         )

@@ -5,10 +5,18 @@ from typing import Any
 
 import click
 
+from sidecar.cli.names import resolve_name, shown_names
+from sidecar.cli.options import Flag
 from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
-from sidecar.cli.runner.options import document_options, log_options, option, program_options
-from sidecar.cli.runner.settings import build_settings
+from sidecar.cli.runner.options import (
+    document_options,
+    log_options,
+    name_argument,
+    option,
+    program_options,
+)
+from sidecar.cli.runner.settings import build_settings, read_names_for
 
 output_option = option(
     "--output",
@@ -18,11 +26,17 @@ output_option = option(
 )
 
 
+wide_option = click.option(
+    "--wide", cls=Flag, is_flag=True, help="Show the ids of plans beside their names."
+)
+
+
 @click.command()
+@wide_option
 @document_options
 @output_option
 @log_options
-def plans(output: str, **flags: Any) -> None:
+def plans(output: str, wide: bool, **flags: Any) -> None:
     """Show each plan: its schedule, its next run, and how the last one ended.
 
     \b
@@ -32,34 +46,42 @@ def plans(output: str, **flags: Any) -> None:
     """
     from sidecar.cli.output.runner_tables import read_plans, render_plans
 
-    rows = read_plans(build_settings(flags), os.environ)
-    echo(render_plans(rows, output, terminal_width()), form=output)
+    settings = build_settings(flags)
+    shown = shown_names(read_names_for(settings))
+    rows = read_plans(settings, os.environ, shown)
+    echo(render_plans(rows, output, terminal_width(), is_wide=wide), form=output)
 
 
 @click.command()
-@click.argument("plan", metavar="[PLAN|REPO]", required=False)
+@name_argument("plan", "[SERVICE|PLAN|REPO]", required=False, repos=True)
 @option("--limit", type=click.IntRange(min=1), default=20, help="How many runs are shown.")
 @option("--verbose", is_flag=True, help="Show below each run the last lines of its program.")
+@wide_option
 @document_options
 @output_option
 @log_options
-def history(plan: str | None, limit: int, verbose: bool, output: str, **flags: Any) -> None:
+def history(
+    plan: str | None, limit: int, verbose: bool, wide: bool, output: str, **flags: Any
+) -> None:
     """Show the newest runs, and fires that were missed, newest first.
 
     \b
     Examples:
       backrest-runner history
-      backrest-runner history web --limit 100
-      backrest-runner history web --limit 1 --verbose
+      backrest-runner history media/db --limit 100
+      backrest-runner history media/db --limit 1 --verbose
     """
-    from sidecar.cli.output.runner_tables import read_history, render_history
+    from sidecar.cli.output.runner_tables import HistoryView, read_history, render_history
 
-    rows = read_history(build_settings(flags), os.environ, plan, limit)
-    echo(render_history(rows, output, terminal_width(), is_verbose=verbose), form=output)
+    settings = build_settings(flags)
+    names = read_names_for(settings)
+    rows = read_history(settings, os.environ, names, plan, limit)
+    view = HistoryView(shown_names(names), is_verbose=verbose, is_wide=wide)
+    echo(render_history(rows, output, terminal_width(), view), form=output)
 
 
 @click.command()
-@click.argument("plan")
+@name_argument("plan", "SERVICE|PLAN")
 @document_options
 @program_options
 @output_option
@@ -69,9 +91,11 @@ def snapshots(plan: str, output: str, **flags: Any) -> None:
 
     \b
     Examples:
-      backrest-runner snapshots web
+      backrest-runner snapshots media/db
     """
     from sidecar.cli.output.runner_tables import read_snapshots, render_snapshots
 
-    rows = read_snapshots(build_settings(flags), os.environ, plan)
+    settings = build_settings(flags)
+    found = resolve_name(plan, read_names_for(settings))
+    rows = read_snapshots(settings, os.environ, found)
     echo(render_snapshots(rows, output, terminal_width()), form=output)

@@ -5,11 +5,12 @@ an exit status.
 """
 
 import os
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from typing import TYPE_CHECKING
 
 from sidecar.cli.exits import FAILED, status_of, worst
+from sidecar.cli.names import shown_names
 from sidecar.cli.output.runs import (
     ProgressLine,
     failure_of,
@@ -55,7 +56,7 @@ def run_by_daemon(
     from sidecar.web.client import run_job
     from sidecar.web.messages import parse_failure, parse_outcome, parse_progress
 
-    name, line = f"{kind.value} {subject}", ProgressLine()
+    name, line = name_of(Job(kind, subject, ""), _shown(settings)), ProgressLine()
     events = run_job(
         settings.state_directory, kind, subject, accept_empty=accept_empty, wanted=wanted
     )
@@ -86,21 +87,28 @@ def run_in_foreground(
     from sidecar.runner.foreground import run_here
     from sidecar.runner.job.progress import RunFinished
 
-    line, statuses = ProgressLine(), list[int]()
+    line, statuses, shown = ProgressLine(), list[int](), _shown(settings)
     leave_out(is_shown_at_end)
     events = run_here(settings, dict(os.environ), documents, jobs, accepted, wanted)
     with closing(events):
         for job, event in events:
             if isinstance(event, RunFinished):
-                statuses.append(_show_end(line, job, event))
+                statuses.append(_show_end(line, name_of(job, shown), event))
             else:
-                line.show(name_of(job), event)
+                line.show(name_of(job, shown), event)
     return worst(statuses)
 
 
-def _show_end(line: ProgressLine, job: Job, finished: "RunFinished") -> int:
-    line.end(name_of(job))
-    echo(render_end(job, finished))
+def _shown(settings: "RunnerSettings") -> Mapping[str, str]:
+    """Return what plans are called, by their ids."""
+    from sidecar.cli.runner.settings import read_names_for
+
+    return shown_names(read_names_for(settings))
+
+
+def _show_end(line: ProgressLine, name: str, finished: "RunFinished") -> int:
+    line.end(name)
+    echo(render_end(name, finished))
     return status_of(outcome_of(finished), failure_of(finished))
 
 

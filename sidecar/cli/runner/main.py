@@ -49,7 +49,7 @@ _COMMANDS = (
     CommandEntry(
         "restore",
         f"{_HERE}restore",
-        "Bring the data of a plan back, from its latest snapshot if nothing else is said.",
+        "Bring the data of services back, from their latest snapshots if nothing else is said.",
     ),
     CommandEntry(
         "verify",

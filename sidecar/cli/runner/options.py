@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from sidecar.cli import names
 from sidecar.cli import options as flags
 from sidecar.cli.options import (
     about,
@@ -12,6 +13,7 @@ from sidecar.cli.options import (
     docker_flag,
     page_options,
     runner_config_flag,
+    sidecar_dir_flag,
     state_dir_flag,
 )
 from sidecar.engines.options import OnMissing
@@ -21,6 +23,7 @@ from sidecar.runner.settings import LARGEST_ID, NO_DOCKER, VARIABLE
 from sidecar.runner.union import DocumentChoice
 
 option = partial(flags.option, VARIABLE)
+name_argument = partial(names.name_argument, state="sidecar_dir")
 log_options_at = partial(flags.log_options_at, VARIABLE)
 log_options = log_options_at("warn")
 
@@ -36,6 +39,7 @@ document_options = about(
         "executes config.json.",
     ),
     state_dir_flag(option, ".runner"),
+    sidecar_dir_flag(option),
     option(
         "--puid",
         type=click.IntRange(0, LARGEST_ID),

@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
+from sidecar.cli.names import resolve_name, shown_names
 from sidecar.cli.options import Flag
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     docker_option,
     document_options,
     log_options,
+    name_argument,
     option,
     program_options,
 )
-from sidecar.cli.runner.settings import build_settings
+from sidecar.cli.runner.settings import build_settings, read_names_for
 
 if TYPE_CHECKING:
     from sidecar.cli.output.restore import Consent
@@ -33,7 +35,7 @@ _flag = partial(click.option, cls=Flag)
 
 
 @click.command()
-@click.argument("words", metavar="SERVICE... [CONTAINER-PATH]...", nargs=-1, required=True)
+@name_argument("words", "SERVICE... [CONTAINER-PATH]...", nargs=-1, required=True)
 @_flag(
     "--at",
     metavar="TIME|SNAPSHOT",
@@ -168,7 +170,7 @@ def _restore(
 
 
 @click.command()
-@click.argument("plans", metavar="[PLAN]...", nargs=-1)
+@name_argument("plans", "[SERVICE|PLAN]...", nargs=-1)
 @option("--sample", type=click.IntRange(min=1), default=5, help="How many files of each plan.")
 @option("--min-size", metavar="SIZE", default="1MB", help="Rather files of at least this size.")
 @option("--max-size", metavar="SIZE", default="20MB", help="No file that is larger.")
@@ -197,7 +199,7 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     \b
     Examples:
       backrest-runner verify
-      backrest-runner verify web --sample 20 --max-size 1GB
+      backrest-runner verify media/db --sample 20 --max-size 1GB
     """
     import secrets
 
@@ -211,14 +213,18 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
     most = parse_size("--max-size", flags["max_size"])
     limits, scratch = SampleLimits(sample, least, most), flags["scratch"]
     settings, line = build_settings(flags), ProgressLine()
+    names = read_names_for(settings)
+    shown = shown_names(names)
+    ids = [resolve_name(one, names) for one in plans]
     options = VerifyOptions(limits, secrets.randbits(32) if seed is None else seed, scratch)
     statuses = []
-    prepared = prepare_verifications(settings, os.environ, plans, options)
+    prepared = prepare_verifications(settings, os.environ, ids, options)
     with interruptible(), closing(prepared):
         for one in prepared:
-            found = one.run(partial(line.show, f"verify {one.plan.id}"))
+            name = shown.get(one.plan.id, one.plan.id)
+            found = one.run(partial(line.show, f"verify {name}"))
             line.clear()
-            echo(render_verification(found))
+            echo(render_verification(found, name))
             statuses.append(_status_of(found))
     raise click.exceptions.Exit(worst(statuses))
 

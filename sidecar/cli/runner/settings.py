@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from datetime import date
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.backrest.cron import CronError, check_cron
+from sidecar.cli.names import name_files, read_names
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
 from sidecar.engines.options import OnMissing
 from sidecar.lib.errors import UsageError
@@ -27,6 +28,9 @@ from sidecar.runner.settings import (
 )
 from sidecar.runner.union import DocumentChoice
 
+if TYPE_CHECKING:
+    from sidecar.backrest.names import Names
+
 
 def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
     """Return checked settings of click's values, and start logging.
@@ -40,6 +44,7 @@ def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
         config=flags["config"],
         state_dir=flags["state_dir"],
         runner_config=flags["runner_config"],
+        sidecar_dir=flags["sidecar_dir"],
         documents=DocumentChoice(flags["documents"]),
         scheduling=_scheduling(flags),
         running=_running(flags),
@@ -53,6 +58,12 @@ def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
         listen=parse_listen(listen) if listen else None,
         allowed_hosts=parse_allowed_hosts(flags.get("allowed_hosts", ())),
     )
+
+
+def read_names_for(settings: RunnerSettings) -> "Names | None":
+    """Return the names of the plans that stand; None where no document can be read."""
+    files = settings.files
+    return read_names(name_files(files.config, files.runner, settings.sidecar_dir))
 
 
 def _scheduling(flags: Mapping[str, Any]) -> Scheduling:

@@ -97,10 +97,10 @@ def _read_workloads(
     settings: RunnerSettings,
 ) -> "tuple[Sequence[WorkloadRecord] | None, str]":
     """Return what the sidecar tells of workloads; None where it does not, and why."""
-    from sidecar.backrest.workloads import LARGEST, NAME, WorkloadsInvalid, parse_workloads
+    from sidecar.backrest.workloads import LARGEST, WorkloadsInvalid, parse_workloads
     from sidecar.lib.read_file import read_file
 
-    path = settings.config.parent / ".sidecar" / NAME
+    path = settings.workloads_file
     try:
         return parse_workloads(read_file(path, LARGEST)), ""
     except FileNotFoundError:

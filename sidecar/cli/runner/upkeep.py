@@ -11,6 +11,7 @@ from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     log_options,
+    name_argument,
     neighbour_options,
     notify_options,
     program_options,
@@ -18,7 +19,7 @@ from sidecar.cli.runner.options import (
 from sidecar.cli.runner.settings import build_settings
 from sidecar.runner.due import Job, JobKind
 
-_repos_argument = click.argument("repos", metavar="[REPO]...", nargs=-1)
+_repos_argument = name_argument("repos", "[REPO]...", plans=False, repos=True, nargs=-1)
 
 
 def _upkeep_options(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -65,7 +65,7 @@ def prepared_restore(
     """
     documents = load(settings.files, environ)
     config = documents.config
-    names = Names(read_workloads(settings.config), [plan.id for plan in config.plans])
+    names = Names(read_workloads(settings.workloads_file), [plan.id for plan in config.plans])
     subjects = find_subjects(selection, config, names)
     with ExitStack() as stack:
         stack.enter_context(_given_back(settings))

@@ -150,6 +150,11 @@ def test_a_workload_that_is_gone_keeps_its_name() -> None:
     assert {"auto_media_db": "media/db", "old": "old"} == beside.shown
 
 
+def test_further_ids_count_as_those_of_plans() -> None:
+    """Such as those of repositories."""
+    assert NamedPlan("store") == NAMES.with_ids(["store"]).find("store")
+
+
 def test_plans_are_shown_by_names_that_mean_them() -> None:
     """By ids where there is no name, or a plan by hand is called so."""
     shown = {

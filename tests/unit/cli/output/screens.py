@@ -20,6 +20,7 @@ from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.backrest.workloads import MountRecord, WorkloadRecord
 from sidecar.cli.output.protection import render_protection
 from sidecar.cli.output.runner_tables import (
+    HistoryView,
     PlanRow,
     render_history,
     render_plans,
@@ -45,6 +46,8 @@ PLANS = tuple(
     for name in ("media_jellyfin", "media_redis", "media_postgres_primary", "media_www")
 )
 
+NAMES = {plan: plan.removeprefix("backrest_sidecar_").replace("_", "/", 1) for plan in PLANS}
+
 
 def plans(width: int) -> str:
     """Plans of the runner: one well, one that warned, one that failed, one that never ran."""
@@ -60,6 +63,7 @@ def plans(width: int) -> str:
             NOW + 15 * HOUR + 420 * number,
             NOW,
             DocumentName.RUNNER if number == 1 else DocumentName.CONFIG,
+            name=NAMES[plan],
         )
         for number, (plan, outcome) in enumerate(zip(PLANS, outcomes, strict=True))
     ]
@@ -90,7 +94,7 @@ def history(width: int) -> str:
         for number, (job, end) in enumerate(zip(jobs, ended, strict=False))
     ]
     runs.append(MissedFires(jobs[3], NOW - 3 * DAY, NOW - 2 * DAY, 2, NOW))
-    return render_history(runs, "table", width, is_verbose=True)
+    return render_history(runs, "table", width, HistoryView(NAMES, is_verbose=True))
 
 
 def snapshots(width: int) -> str:
