@@ -1,4 +1,4 @@
-"""A first document: one repository, which Backrest initialises when it starts."""
+"""A first document: one repository, initialised when Backrest or the runner starts."""
 
 import base64
 import ctypes
@@ -57,7 +57,7 @@ _OPEN = (
     "anybody who reaches Backrest's port can use it: authentication is open "
     "until you set a user in Backrest's settings"
 )
-_NEXT = ("Backrest initialises the repository when it starts.",)
+_NEXT = ("Backrest, or the runner in its place, initialises the repository when it starts.",)
 _GENERATED = (
     "The generated password stands in that file only, as `password` of the repository.",
     "Keep a copy of it somewhere else: without it nobody can restore anything.",

@@ -37,7 +37,7 @@ from sidecar.cli.output.text import echo
 @option("--config-mode", default="keep", help="Permission bits of the new file.  [default: 0600]")
 @log_options
 def init(log_level: str, log_format: str, **flags: Any) -> None:
-    """Create a document with one repository, which Backrest initialises when it starts.
+    """Create a document with one repository, made when Backrest or the runner starts.
 
     A repository rsync:, dar: or duplicity+URL is not for Backrest: it goes into the document
     of backrest-runner, which needs no password for the first two.

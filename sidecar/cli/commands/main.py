@@ -56,7 +56,7 @@ _COMMANDS = (
     CommandEntry(
         "init",
         f"{_HERE}documents",
-        "Create a document with one repository, which Backrest initialises when it starts.",
+        "Create a document with one repository, made when Backrest or the runner starts.",
     ),
     CommandEntry(
         "schema",

@@ -23,7 +23,9 @@ from sidecar.schedule.describe import describe_retention, describe_schedule
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 
-RESTART_NOTE = "Backrest reads the file only when it starts: restart it to make this effective."
+RESTART_NOTE = (
+    "The bundled runner sees that; Backrest reads the file only when it starts, so restart it then."
+)
 NEVER_RUN = (
     "Backrest counts that from its own start until the plan has run for the first time",
     (
