@@ -56,7 +56,9 @@ _ABOUT_FLAGS = (
 def render_commands() -> str:
     """Write the page of the sidecar's commands."""
     return _commands_page(
-        SIDECAR, "Commands and flags", f"{_ABOUT_FLAGS} Without a command: `reconcile`."
+        SIDECAR,
+        "Commands and flags",
+        f"{_ABOUT_FLAGS} Flags without a command are those of `reconcile`.",
     )
 
 

@@ -6,6 +6,7 @@ So the program's help, its completion and each command import what they need, an
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import TYPE_CHECKING, Any, cast
 
 import click
@@ -17,6 +18,17 @@ if TYPE_CHECKING:
 _AROUND, _COMPLETED = 6, 45
 
 
+class CommandGroup(Enum):
+    """What commands are for: the sections of a program's help, in their order."""
+
+    EVERYDAY = "Every day"
+    LABELS = "Labels and plans"
+    SNAPSHOTS = "Snapshots"
+    REPOSITORIES = "Repositories"
+    SERVICE = "The service"
+    MORE = "More"
+
+
 @dataclass(frozen=True, slots=True)
 class CommandEntry:
     """Where a command is.
@@ -25,11 +37,13 @@ class CommandEntry:
         name: how people call it.
         module: its module, which has it under its own name, with `_` for `-`.
         help: the first sentence of its help.
+        group: the section of the program's help in which it stands.
     """
 
     name: str
     module: str
     help: str
+    group: CommandGroup = CommandGroup.MORE
 
     def shortened(self, width: int) -> str:
         """Return the help, cut as click does where it is longer than `width`."""
@@ -65,12 +79,19 @@ class CommandTable(click.Group):
         self.commands = cast("dict[str, click.Command]", _TableCommands(self._table))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the list of commands, by name, as click does, but import none of them."""
+        """Write the commands of each group, in the order of the table, and import none of them."""
         del ctx
-        width = formatter.width - _AROUND - max(map(len, self._table))
-        rows = [(name, self._table[name].shortened(width)) for name in sorted(self._table)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+        longest = max(map(len, self._table))
+        width = formatter.width - _AROUND - longest
+        for group in CommandGroup:
+            rows = [
+                (name.ljust(longest), one.shortened(width))
+                for name, one in self._table.items()
+                if one.group is group
+            ]
+            if rows:
+                with formatter.section(group.value):
+                    formatter.write_dl(rows)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> "list[CompletionItem]":
         """Complete the names of commands as click does, but import none of them."""

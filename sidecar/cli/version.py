@@ -8,5 +8,11 @@ from sidecar.cli.output.text import echo
 
 @click.command()
 def version() -> None:
-    """Print the version."""
+    """Print the version.
+
+    \b
+    Examples:
+      backrest-sidecar version
+      backrest-runner version
+    """
     echo(__version__)

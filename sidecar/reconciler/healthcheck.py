@@ -14,6 +14,10 @@ Usage: backrest-sidecar healthcheck [OPTIONS]
   succeeded or it started.
 
   Exit status: 0 it is well; 1 it is not.
+
+  Examples:
+    backrest-sidecar healthcheck
+    backrest-sidecar healthcheck --state-dir /state
 """,
     prefix="BACKREST_SIDECAR_",
     folder=".sidecar",

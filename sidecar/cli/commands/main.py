@@ -1,4 +1,4 @@
-"""The command line of backrest-sidecar: all its commands, and `reconcile` by default."""
+"""The command line of backrest-sidecar: its commands, and `reconcile` for flags without one."""
 
 import gc
 import sys
@@ -8,71 +8,86 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import run_group
-from sidecar.cli.group import CommandEntry, CommandTable
+from sidecar.cli.group import CommandEntry, CommandGroup, CommandTable
 
 _HERE = "sidecar.cli.commands."
 _COMMANDS = (
     CommandEntry(
-        "reconcile",
-        f"{_HERE}preview",
-        "Bring the document in line with the labelled containers, once.",
-    ),
-    CommandEntry(
-        "lint",
-        f"{_HERE}preview",
-        "Look for all that is wrong with the labels, and which mounts no plan holds.",
-    ),
-    CommandEntry(
-        "schedule",
-        f"{_HERE}preview",
-        "Show the next runs of all plans of the documents, and where they clump.",
-    ),
-    CommandEntry(
-        "daemon",
-        f"{_HERE}service",
-        "Keep the document in line with the labelled containers, until it is stopped.",
-    ),
-    CommandEntry(
-        "doctor",
-        f"{_HERE}service",
-        "Check all that backups depend on: one line each, with what to do.",
-    ),
-    CommandEntry(
-        "healthcheck", f"{_HERE}service", "Tell by the exit status whether the daemon is well."
-    ),
-    CommandEntry(
         "status",
         f"{_HERE}everyday",
         "Show each workload: its plan, last and next run, and what is wrong with it.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
-        "backup", f"{_HERE}everyday", "Let Backrest run a plan now, and wait for the end."
+        "backup",
+        f"{_HERE}everyday",
+        "Let Backrest run a plan now, and wait for the end.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
         "backup-once",
         f"{_HERE}backup_once",
         "Back up everything once, with containers stopped around it.",
+        CommandGroup.EVERYDAY,
+    ),
+    CommandEntry(
+        "schedule",
+        f"{_HERE}preview",
+        "Show the next runs of all plans of the documents, and where they clump.",
+        CommandGroup.EVERYDAY,
+    ),
+    CommandEntry(
+        "reconcile",
+        f"{_HERE}preview",
+        "Bring the document in line with the labelled containers, once.",
+        CommandGroup.LABELS,
+    ),
+    CommandEntry(
+        "lint",
+        f"{_HERE}preview",
+        "Look for all that is wrong with the labels, and which mounts no plan holds.",
+        CommandGroup.LABELS,
     ),
     CommandEntry(
         "init",
         f"{_HERE}documents",
         "Create a document with one repository, made when Backrest or the runner starts.",
+        CommandGroup.LABELS,
     ),
     CommandEntry(
         "schema",
         f"{_HERE}documents",
         "Print the JSON Schema of the document or of the labels, for editors.",
+        CommandGroup.LABELS,
+    ),
+    CommandEntry(
+        "daemon",
+        f"{_HERE}service",
+        "Keep the document in line with the labelled containers, until it is stopped.",
+        CommandGroup.SERVICE,
+    ),
+    CommandEntry(
+        "doctor",
+        f"{_HERE}service",
+        "Check all that backups depend on: one line each, with what to do.",
+        CommandGroup.SERVICE,
+    ),
+    CommandEntry(
+        "healthcheck",
+        f"{_HERE}service",
+        "Tell by the exit status whether the daemon is well.",
+        CommandGroup.SERVICE,
     ),
     CommandEntry("version", "sidecar.cli.version", "Print the version."),
 )
 
 
 class _Commands(CommandTable):
-    """A group whose command is `reconcile` if none is named."""
+    """A group whose command is `reconcile` if flags are given, and no command."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         own = ("--help", "-h", "--version")
-        if not args or (args[0].startswith("-") and args[0] not in own):
+        if args and args[0].startswith("-") and args[0] not in own:
             args = ["reconcile", *args]
         return super().parse_args(ctx, args)
 
@@ -84,12 +99,12 @@ class _Commands(CommandTable):
 def cli() -> None:
     """Turn labels on Docker containers into backup plans in Backrest's config.json.
 
-    Without a command: reconcile.
+    Flags without a command are those of reconcile.
 
     \b
     Examples:
       backrest-sidecar reconcile --dry-run --config /etc/backrest/config.json
-      backrest-sidecar lint --compose compose.yaml
+      backrest-sidecar lint compose.yaml
       backrest-sidecar init --repo /backups --generate-password --config config.json
 
     \b

@@ -7,79 +7,93 @@ import click
 
 from sidecar import __version__
 from sidecar.cli.exits import run_group
-from sidecar.cli.group import CommandEntry, CommandTable
+from sidecar.cli.group import CommandEntry, CommandGroup, CommandTable
 
 _HERE = "sidecar.cli.runner."
 _COMMANDS = (
     CommandEntry(
-        "daemon",
-        f"{_HERE}service",
-        "Execute the document's plans on their schedules, until it is stopped.",
-    ),
-    CommandEntry(
-        "run",
-        f"{_HERE}backup",
-        "Back plans up now, one after another, with their hooks and retention.",
-    ),
-    CommandEntry(
-        "backup",
-        f"{_HERE}backup",
-        "Let the running daemon back a plan up now, and wait for the end.",
-    ),
-    CommandEntry(
         "status",
         f"{_HERE}status",
         "Tell whether everything is backed up: each service, and each data mount in no plan.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
         "plans",
         f"{_HERE}inspect",
         "Show each plan: its schedule, its next run, and how the last one ended.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
-        "history",
-        f"{_HERE}inspect",
-        "Show the newest runs, and fires that were missed, newest first.",
+        "run",
+        f"{_HERE}backup",
+        "Back plans up now, one after another, with their hooks and retention.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
-        "snapshots",
-        f"{_HERE}inspect",
-        "List the snapshots of a plan, oldest first, whoever made them.",
+        "backup",
+        f"{_HERE}backup",
+        "Let the running daemon back a plan up now, and wait for the end.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
         "restore",
         f"{_HERE}restore",
         "Bring the data of services back, from their latest snapshots if nothing else is said.",
+        CommandGroup.EVERYDAY,
+    ),
+    CommandEntry(
+        "history",
+        f"{_HERE}inspect",
+        "Show the newest runs, and fires that were missed, newest first.",
+        CommandGroup.EVERYDAY,
+    ),
+    CommandEntry(
+        "snapshots",
+        f"{_HERE}inspect",
+        "List the snapshots of a plan, oldest first, whoever made them.",
+        CommandGroup.SNAPSHOTS,
     ),
     CommandEntry(
         "verify",
         f"{_HERE}restore",
         "Restore files of the latest snapshot that chance chooses, and compare them byte for byte.",
+        CommandGroup.REPOSITORIES,
     ),
     CommandEntry(
         "check",
         f"{_HERE}upkeep",
         "Look whether repositories are sound, by their check policy; all if none is named.",
+        CommandGroup.REPOSITORIES,
     ),
     CommandEntry(
         "prune",
         f"{_HERE}upkeep",
         "Free the space in repositories that no snapshot uses; in all if none is named.",
+        CommandGroup.REPOSITORIES,
     ),
     CommandEntry(
         "unlock",
         f"{_HERE}upkeep",
         "Remove locks that nobody holds any more; of all repositories if none is named.",
+        CommandGroup.REPOSITORIES,
     ),
     CommandEntry(
-        "notify",
-        f"{_HERE}notify",
-        "Send a test message to each address of --notify-url, and say whether it was taken.",
+        "daemon",
+        f"{_HERE}service",
+        "Execute the document's plans on their schedules, until it is stopped.",
+        CommandGroup.SERVICE,
     ),
     CommandEntry(
         "healthcheck",
         f"{_HERE}service",
         "Tell by the exit status whether the daemon and its backups are well.",
+        CommandGroup.SERVICE,
+    ),
+    CommandEntry(
+        "notify",
+        f"{_HERE}notify",
+        "Send a test message to each address of --notify-url, and say whether it was taken.",
+        CommandGroup.SERVICE,
     ),
     CommandEntry("version", "sidecar.cli.version", "Print the version."),
 )
