@@ -61,10 +61,14 @@ def place_plans(
     rendered: Rendered,
     policy: Policy,
     settled: frozenset[str],
+    *,
+    served: bool = False,
 ) -> Placement:
     """Return where each owned plan belongs.
 
     `settled` are plans that Backrest has loaded as config.json has them, and does not run.
+    `served`: config.json is as Backrest's API served it. What Backrest saves it has loaded, and
+    nothing is sent while it runs anything: then the move of a leaving plan ends with the save.
     """
     prefix, repos = policy.plan_id_prefix, runner.view.repo_by_id
     here, there = _owned(config, prefix), _owned(runner, prefix)
@@ -82,7 +86,7 @@ def place_plans(
     leaving = both & of_runner
     arriving = {plan_id for plan_id in both if not wanted.get(plan_id, True)}
     awaited = {plan_id for plan_id in leaving if is_disabled(here[plan_id])} | arriving
-    ended = awaited & settled
+    ended = (awaited & settled) | (leaving if served else set())
     new = {p for p in here if p in of_runner} | {p for p in there if not wanted.get(p, True)}
     moving = ((both | new) & rendered.claimed) - ended
     found = (of_runner, leaving, arriving, awaited, ended, moving)

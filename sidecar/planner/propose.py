@@ -241,7 +241,7 @@ def propose(
     rendered = render(this, memos, owners, past.stopped)
     placement = NO_RUNNER
     if runner is not None:
-        placement = place_plans(document, runner, rendered, policy, desired.settled)
+        placement = place_plans(document, runner, rendered, policy, desired.settled, served=served)
         rendered = with_moving(rendered, placement, view)
     ageing = None
     if history is not None:

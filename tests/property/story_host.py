@@ -4,6 +4,7 @@ Whatever happens here is done by others than us; time passes only when the story
 """
 
 import json
+import math
 import os
 import re
 import shlex
@@ -20,7 +21,7 @@ from sidecar.backrest.operations import Status
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.lib.errors import DocumentError
 from sidecar.planner.ids import sanitize
-from tests.fakes.fake_backrest import FakeBackrest, Json, _normal
+from tests.fakes.fake_backrest import FakeBackrest, Json, _Dropped, _normal
 from tests.fakes.fake_docker import FakeDocker, _Answer
 
 START = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
@@ -53,7 +54,46 @@ class Clock:
 
 
 class StoryBackrest(FakeBackrest):
-    """A Backrest that can also be asked what is at work in it."""
+    """A Backrest that can also be asked what is at work in it.
+
+    `on_run` is told of each backup that begins: its plan, and when it was due. With `dies` it dies
+    `before` or `after` it writes its document, and answers nobody any more: `has_died`.
+    """
+
+    def __init__(self, config: Path, *, now: Callable[[], float]) -> None:
+        super().__init__(config, now=now)
+        self.on_run: Callable[[str, float], None] = lambda *_: None
+        self.dies = ""
+        self.has_died = False
+
+    def answer(self, name: str, body: bytes, login: str) -> bytes | None:
+        """Answer one call, unless it has died."""
+        if self.has_died:
+            raise _Dropped
+        return super().answer(name, body, login)
+
+    def _write(self) -> None:
+        for moment in ("before", "after"):
+            if self.dies == moment:
+                self.dies, self.has_died = "", True
+                raise _Dropped
+            if moment == "before":
+                super()._write()
+
+    def kill(self) -> None:
+        """Stop at once; the next start is that of another process."""
+        super().kill()
+        self.has_died = False
+
+    def waiting(self) -> list[tuple[str, float]]:
+        """Return what is in the queue: the plans, and when they are due."""
+        with self._changed:
+            found = [entry.json for entry in self._waiting()]
+            return [(one["planId"], int(one["unixTimeStartMs"]) / 1000) for one in found]
+
+    def _run(self, entry: Any) -> None:
+        self.on_run(entry.json["planId"], int(entry.json["unixTimeStartMs"]) / 1000)
+        super()._run(entry)
 
     def running(self) -> list[Json]:
         """Return the operations in progress."""
@@ -283,6 +323,16 @@ class Host:
             self._end_hooks(operation["planId"])
             self._hooked.pop(operation["id"], None)
             self.backrest.finish(operation["planId"], status)
+
+    def next_event(self) -> float:
+        """Tell when Backrest has something to do, in unix seconds; never: infinity."""
+        if not self.backrest.is_running:
+            return math.inf
+        if running := self.backrest.running():
+            ends = (self._hooked.get(one["id"], -math.inf) + _RUN_SECONDS for one in running)
+            end = min(ends) + 0.001
+            return math.inf if self.is_slow and end > 0 else end
+        return min((due for _, due in self.backrest.waiting()), default=math.inf)
 
     def tick(self) -> None:
         """Let Backrest do what is due by now."""

@@ -46,6 +46,8 @@ _EFFECTS = ("create_new", "write_all", "replace", "exchange", "rename_new", "rem
 _POINTS = ("write_all", "replace", "exchange", "remove", "state", "SetConfig", "restart", "start")
 POINTS = tuple(f"{when} {name}" for name in _POINTS for when in ("before", "after"))
 """Where something may happen to our process."""
+ANY = "any"
+"""Stands for all points."""
 _MOST_STEPS = 3000
 
 
@@ -55,12 +57,14 @@ class Killed(BaseException):
 
 @dataclass
 class Fate:
-    """What happens to our process: once, at the `left`-th time that a point is passed."""
+    """What happens to a process of ours: once, at the `left`-th time that a point is passed."""
 
     point: str = ""
     left: int = 0
     act: Callable[[], None] | None = None
     is_dead: bool = False
+    passed: int = 0
+    """How many points were passed."""
     full: set[str] = field(default_factory=set)
     """What cannot be written: `document`, `state`."""
 
@@ -76,7 +80,8 @@ class Fate:
         """Go by a point."""
         if self.is_dead:
             raise Killed
-        if point != self.point:
+        self.passed += 1
+        if self.point not in {point, ANY}:
             return
         if self.left:
             self.left -= 1

@@ -155,6 +155,8 @@ class ApiStrategy:
                 if error.kind is not ApiTrouble.STALE:
                     raise
             else:
+                for plan_id in sorted(proposal.placement.ended - desired.settled):
+                    log_event(_log, logging.INFO, "plan.moved", plan=plan_id)
                 return self._after_save(proposal, saved, len(drift))
         raise ApiError(
             ApiTrouble.STALE,
