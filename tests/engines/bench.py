@@ -114,6 +114,13 @@ class Bench(ABC):
     def damage(self) -> None:
         """Change what the repository holds, so that a check has to find it."""
 
+    @abstractmethod
+    def locked(self) -> contextlib.AbstractContextManager[int]:
+        """Have a living process hold a lock for the block, so that the plan `web` cannot be forgotten.
+
+        Gives its number.
+        """
+
     def names(self, plan: RunPlan | None = None) -> list[str]:
         """Return the ids of the plan's snapshots, oldest first; of all without a plan."""
         return [snapshot.id for snapshot in self.engine().snapshots(plan, INSTANCE)]
@@ -141,6 +148,10 @@ class ResticBench(Bench):
             if file.is_file():
                 file.chmod(0o600)
                 file.write_bytes(b"damaged")
+
+    def locked(self) -> contextlib.AbstractContextManager[int]:
+        """Have a living restic hold a lock, suspended."""
+        return holding_a_lock(self)
 
     def restic(self, repo: Repo | None = None) -> ResticEngine:
         """Return the engine with all its own methods."""
@@ -241,6 +252,14 @@ class RsyncBench(Bench):
         (self.store / ".locks").mkdir(exist_ok=True)
         lock = PlanLock(held, plan, boot, namespace)
         (self.store / ".locks" / f"{held.id}.json").write_bytes(lock.to_json())
+
+    @contextlib.contextmanager
+    def locked(self) -> Iterator[int]:
+        """Have a living process hold the lock of the plan `web`."""
+        with subprocess.Popen(["sleep", "600"]) as holder:
+            self.hold(holder.pid, "web")
+            yield holder.pid
+            holder.kill()
 
     def tree(self, snapshot: str) -> Path:
         """Return the copy of the source in a snapshot, which is named by its id."""

@@ -1,11 +1,13 @@
 """What every engine has to do, on the real program with real data."""
 
 import os
+import shutil
 import signal
 import stat
 import struct
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 
@@ -21,7 +23,11 @@ from sidecar.engines.base import (
     ResultKind,
 )
 from sidecar.lib.process import Child
+from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.restore.choose import RestoreError, RestoreRequest
+from sidecar.runner.restore.restore import Restorer
 from tests.engines.bench import INSTANCE, Bench, save
+from tests.engines.file_systems import mounted
 
 MEGABYTE = 1 << 20
 
@@ -399,6 +405,86 @@ def test_check_finds_damage(bench: Bench) -> None:
 
     assert (ResultKind.FAILED, FailureClass.DAMAGED) == (done.kind, done.failure)
     assert done.excerpt
+
+
+def test_a_lock_that_is_held_is_respected(bench: Bench) -> None:
+    """Who holds it is told, and keeps it; once the holder is dead it is in nobody's way."""
+    bench.write("file", "x")
+    made = [bench.backup().snapshot for _ in range(2)]
+    with bench.locked() as pid:
+        refused = bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+        unlocked = bench.engine().unlock()
+        still = bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+        left = bench.names(bench.plan())
+    done = bench.engine().forget(bench.plan(), INSTANCE, Retention(last=1))
+
+    for one in (refused, still):
+        assert (ResultKind.FAILED, FailureClass.LOCKED) == (one.kind, one.failure)
+        assert f"PID {pid}" in one.reason
+    assert ResultKind.SUCCESS is unlocked.kind
+    assert len(made) == len(left)
+    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
+    assert 1 == len(bench.names(bench.plan()))
+
+
+def test_a_wrong_passphrase_is_told(bench: Bench) -> None:
+    """By every engine that encrypts, and nothing is written with it; others ask for none."""
+    bench.write("file", "x")
+    wrong = bench.engine(password="wrong horse")
+    done = save(wrong, bench.plan(), bench.reported.append)
+
+    if bench.engine().capabilities().encryption:
+        with pytest.raises(EngineError) as caught:
+            wrong.probe()
+        assert FailureClass.WRONG_PASSWORD is caught.value.failure is done.failure
+        assert "the password is wrong" in done.reason
+        assert [] == bench.names()
+    else:
+        assert ResultKind.SUCCESS is done.kind
+    bench.backup()
+
+
+def test_on_a_full_disk_nothing_counts_that_is_not_whole(empty_bench: Bench) -> None:
+    """It is told as such; what was there stays, and once there is room the next one succeeds."""
+    bench, store = empty_bench, empty_bench.folder / "repo"
+    store.mkdir()
+    with mounted(store, "-t", "tmpfs", "-o", "size=8m", "none"):
+        bench.engine().initialise()
+        bench.write("big", os.urandom(MEGABYTE))
+        bench.backup()
+        before = bench.names(bench.plan())
+        bench.write("big", os.urandom(4 * MEGABYTE))
+        filler = store / "filler"
+        filler.write_bytes(bytes(shutil.disk_usage(store).free - 2 * MEGABYTE))
+        full = save(bench.engine(), bench.plan(), bench.reported.append)
+        left = bench.names(bench.plan())
+        filler.unlink()
+        bench.backup()
+        checked = bench.engine().check(CheckPolicy(read_data_subset_percent=100))
+
+        assert (ResultKind.FAILED, FailureClass.DISK_FULL) == (full.kind, full.failure)
+        assert full.reason.startswith("there is no space left")
+        assert before == left
+        assert 2 == len(bench.names(bench.plan()))
+        assert (ResultKind.SUCCESS, "") == (checked.kind, checked.reason)
+
+
+def test_a_time_chooses_the_newest_snapshot_not_after_it(bench: Bench, journal: Journal) -> None:
+    """Before the first there is none, and it is told when that was."""
+    for text in ("first", "second"):
+        bench.write("page", text)
+        bench.backup()
+    first, second = bench.engine().snapshots(bench.plan(), INSTANCE)
+    between = first.time + (second.time - first.time) / 2
+    restorer = Restorer(bench.engine(), journal, None, now=lambda: 1000.0)
+    wish = RestoreRequest(bench.plan(), INSTANCE, target=str(bench.folder / "then"), at=between)
+    ended = restorer.run(restorer.prepare(wish))
+    with pytest.raises(RestoreError) as caught:
+        restorer.prepare(replace(wish, at=first.time - timedelta(seconds=1)))
+
+    assert (RunOutcome.SUCCESS, "") == (ended.outcome, ended.reason)
+    assert "first" == (bench.folder / "then" / "page").read_text()
+    assert "the oldest snapshot of web is of" in caught.value.message
 
 
 def test_unlock_of_what_nobody_holds_succeeds(bench: Bench) -> None:

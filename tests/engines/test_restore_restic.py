@@ -5,7 +5,6 @@ import os
 import stat
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -439,22 +438,6 @@ def test_a_snapshot_of_the_future_is_restored_by_its_id_only(
     assert "saved since" == file.read_text()
     restorer.run(restorer.prepare(replace(request, snapshot=ahead)))
     assert "of the wrong clock" == file.read_text()
-
-
-def test_a_time_chooses_the_newest_snapshot_not_after_it(
-    restoring: Restoring, source: Path, tmp_path: Path
-) -> None:
-    """Before the first there is none, and it is told when that was."""
-    bench = restoring.bench
-    (first,) = bench.engine().snapshots(bench.plan(), INSTANCE)
-    (source / "page").write_text("second")
-    bench.backup()
-
-    restoring.run(target=str(tmp_path / "then"), at=first.time)
-    error = restoring.refused(target=str(tmp_path / "none"), at=first.time - timedelta(seconds=1))
-
-    assert "first" == (tmp_path / "then" / "page").read_text()
-    assert "the oldest snapshot of web is of" in error.message
 
 
 def test_what_the_snapshot_does_not_hold_is_told(
