@@ -271,7 +271,7 @@ class HeldLock:
     """A lock in a repository: who holds it, and when it was made or last renewed, in unix seconds.
 
     `is_exclusive`: nobody else may work on the repository meanwhile; else nobody who needs it
-    for himself.
+    for himself. With a `plan` nobody else may save that one either.
     """
 
     id: str
@@ -279,6 +279,7 @@ class HeldLock:
     pid: int
     time: float
     is_exclusive: bool = False
+    plan: str = ""
 
     def __str__(self) -> str:
         return f"PID {self.pid} on {self.hostname}"

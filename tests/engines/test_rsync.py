@@ -210,6 +210,26 @@ def test_on_a_full_disk_snapshots_can_be_deleted(tmp_path: Path) -> None:
         assert kept == bench.names(bench.plan())
 
 
+def test_what_a_killed_run_left_makes_room_for_the_next(tmp_path: Path) -> None:
+    """Also where it has filled the disk, so that there is no room even for a lock."""
+    bench = RsyncBench.at(tmp_path / "bench")
+    bench.store.mkdir()
+    with mounted(bench.store, "-t", "tmpfs", "-o", "size=3m", "none"):
+        bench.engine().initialise()
+        bench.write("file", "x")
+        bench.backup()
+        left = bench.store / "web" / "snapshots" / "2026-11-29_03-10-00.partial"
+        left.mkdir()
+        with bench.locked():
+            (left / "big").write_bytes(bytes(shutil.disk_usage(bench.store).free))
+            refused = backup_of(bench, "web")
+            is_there = left.exists()
+        bench.backup()
+
+        assert (FailureClass.LOCKED, True) == (refused.failure, is_there)
+        assert not left.exists()
+
+
 def test_without_hard_links_only_full_copies_are_made(
     rsync: RsyncBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -337,7 +357,7 @@ def test_who_works_on_a_plan_works_alone(rsync: RsyncBench) -> None:
 
     assert (ResultKind.FAILED, FailureClass.LOCKED) == (locked.kind, locked.failure)
     assert ResultKind.SUCCESS is other.kind
-    assert pid == lock.pid
+    assert (pid, "web", False) == (lock.pid, lock.plan, lock.is_exclusive)
 
 
 def test_a_lock_of_elsewhere_holds_as_long_as_it_is_renewed(rsync: RsyncBench) -> None:

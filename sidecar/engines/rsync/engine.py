@@ -156,7 +156,10 @@ class RsyncEngine:
 
     def locks(self) -> tuple[HeldLock, ...]:
         """List the locks, oldest first. Raises EngineError."""
-        return tuple(one.held for one in self._locks.listed())
+        return tuple(
+            replace(one.held, plan=one.plan, is_exclusive=not one.plan)
+            for one in self._locks.listed()
+        )
 
     def initialise(self) -> str:
         """Create the repository if it does not exist; return its id (64 hex digits)."""
@@ -235,7 +238,11 @@ class RsyncEngine:
         self._require()
         place = self._repository.place(plan.id)
         self._refuse_own(place, sources.paths)
-        with self._locks.holding(place.plan):
+
+        def make_room() -> None:
+            self._repository.clean(self._repository.contents(place))
+
+        with self._locks.holding(place.plan, make_room=make_room):
             contents = self._contents(place, plan, instance)
             self._repository.clean(contents)
             owned = _owned(contents, plan, instance)

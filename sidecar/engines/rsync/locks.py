@@ -10,7 +10,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from sidecar.engines.base import EngineError, FailureClass, HeldLock
@@ -85,11 +85,17 @@ class PlanLocks:
         self._remove(lock for lock in self.listed() if self._is_left(lock))
 
     @contextlib.contextmanager
-    def holding(self, plan: str, *, frees_space: bool = False) -> Iterator[None]:
+    def holding(
+        self,
+        plan: str,
+        *,
+        frees_space: bool = False,
+        make_room: Callable[[], None] | None = None,
+    ) -> Iterator[None]:
         """Hold the lock of a plan's snapshots for the block.
 
-        What `frees_space` goes on without a lock of its own if the disk is full. Raises
-        EngineError if somebody else has it.
+        If the disk is full, what `frees_space` goes on without a lock of its own, and `make_room`
+        is called once where nobody else has the plan. Raises EngineError if somebody else has it.
         """
         own = self._make(plan)
         _OURS.add(own.held.id)
@@ -98,8 +104,13 @@ class PlanLocks:
             try:
                 self._write(own)
             except EngineError as error:
-                if not frees_space or error.failure is not FailureClass.DISK_FULL:
+                is_full = error.failure is FailureClass.DISK_FULL
+                if not is_full or not (frees_space or make_room):
                     raise
+                if make_room is not None:
+                    self._refuse_others(own)
+                    make_room()
+                    self._write(own)
             self._refuse_others(own)
             with self._renewing(own):
                 yield

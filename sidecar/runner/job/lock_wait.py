@@ -19,19 +19,25 @@ _log = logging.getLogger(__name__)
 
 
 def wait_for_locks(
-    engine: Upkeep, seconds: float, stopping: threading.Event, *, repo: str, is_alone: bool
+    engine: Upkeep,
+    seconds: float,
+    stopping: threading.Event,
+    *,
+    repo: str,
+    is_alone: bool,
+    plan: str = "",
 ) -> CommandResult | None:
     """Wait until no lock is in the way; return why the run cannot begin, None if it can.
 
     Others are waited for so many seconds at most, unless the runner is `stopping`.
 
     `is_alone`: the run needs the repository for itself, else only exclusive locks are in its
-    way. Locks that nobody holds any more are removed. Of a repository that cannot be asked
-    nothing is known: a START hook may be what makes it answer, and else the engine will tell.
-    `repo` is its name, for the log.
+    way, and those of its `plan`. Locks that nobody holds any more are removed. Of a repository
+    that cannot be asked nothing is known: a START hook may be what makes it answer, and else the
+    engine will tell. `repo` is its name, for the log.
     """
     waited = 0.0
-    while (lock := _find_obstacle(engine, is_alone=is_alone)) is not None:
+    while (lock := _find_obstacle(engine, plan, is_alone=is_alone)) is not None:
         if waited >= seconds or stopping.is_set():
             return failed(FailureClass.LOCKED, _render_reason(lock, waited))
         if not waited:
@@ -42,11 +48,16 @@ def wait_for_locks(
     return None
 
 
-def _find_obstacle(engine: Upkeep, *, is_alone: bool) -> HeldLock | None:
+def _find_obstacle(engine: Upkeep, plan: str, *, is_alone: bool) -> HeldLock | None:
     """Return the oldest lock in the way, after those that were left have been removed."""
 
     def find() -> HeldLock | None:
-        return next((one for one in engine.locks() if is_alone or one.is_exclusive), None)
+        in_the_way = (
+            one
+            for one in engine.locks()
+            if is_alone or one.is_exclusive or (one.plan and one.plan == plan)
+        )
+        return next(in_the_way, None)
 
     try:
         if find() is None:

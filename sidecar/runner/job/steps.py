@@ -256,7 +256,14 @@ class Attempt:
             return failure_of(error)
         is_alone = self.scope.job.kind is not JobKind.BACKUP
         seconds, stopping = self.context.lock_wait, self.context.stopping
-        return wait_for_locks(engine, seconds, stopping, repo=self.scope.repo.id, is_alone=is_alone)
+        return wait_for_locks(
+            engine,
+            seconds,
+            stopping,
+            repo=self.scope.repo.id,
+            is_alone=is_alone,
+            plan=self.scope.job.subject,
+        )
 
     def _judge_start(self, hooks: HookOutcome) -> AttemptResult | None:
         if hooks.halt is None:

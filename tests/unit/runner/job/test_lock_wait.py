@@ -1,7 +1,7 @@
 """Others' locks: waited for before anything is stopped."""
 
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pytest
 
@@ -24,11 +24,15 @@ class Waiting:
     waits: list[float] = field(default_factory=list)
     most_waits: int = 1000
 
-    def run(self, seconds: float, *, is_alone: bool = False) -> CommandResult | None:
+    def run(
+        self, seconds: float, *, is_alone: bool = False, plan: str = ""
+    ) -> CommandResult | None:
         """Wait."""
         engine = ScriptedEngine(self.calls, {}, held=self.held)
         self.stopping = PassingTime(self.wait)
-        return wait_for_locks(engine, seconds, self.stopping, repo="store", is_alone=is_alone)
+        return wait_for_locks(
+            engine, seconds, self.stopping, repo="store", is_alone=is_alone, plan=plan
+        )
 
     def wait(self, seconds: float) -> None:
         """Let the time pass; the runner is asked to end after so many waits."""
@@ -51,6 +55,17 @@ def test_a_backup_waits_for_exclusive_locks_only() -> None:
 
     assert waiting.run(600) is None
     assert ["locks"] == waiting.calls
+
+
+def test_a_backup_waits_for_whoever_saves_the_same_plan() -> None:
+    """Where an engine locks the snapshots of one plan: those of others are in nobody's way."""
+    locked = replace(SHARED, plan="web")
+    refused, free = Waiting([(locked,)] * 3).run(0, plan="web"), Waiting([(locked,)])
+
+    assert refused is not None
+    assert FailureClass.LOCKED is refused.failure
+    assert free.run(0, plan="db") is None
+    assert ["locks"] == free.calls
 
 
 def test_what_needs_the_repository_for_itself_waits_for_every_lock() -> None:
