@@ -4,7 +4,7 @@ They are read from files only: the documents say which plans stand, the sidecar'
 what they are called. Neither Docker nor a daemon is asked, so that completion is quick.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -36,17 +36,22 @@ def name_files(config: Path, runner: Path | None, state: Path | None) -> NameFil
     return NameFiles(config, runner or config.parent / _RUNNER, state / NAME)
 
 
+def names_of(plans: Collection[str], workloads: Path) -> "Names":
+    """Return the names of plans that are known by their ids; `workloads` is workloads.json."""
+    from sidecar.backrest.names import Names
+
+    return Names(_read_workloads(workloads), plans)
+
+
 def read_names(files: NameFiles) -> "Names | None":
     """Return the names of the plans that stand; None where no document can be read.
 
     Whoever needs a document tells what is wrong with it.
     """
-    from sidecar.backrest.names import Names
-
     found = [_ids(path, "plans") for path in (files.config, files.runner)]
     if all(ids is None for ids in found):
         return None
-    return Names(_read_workloads(files.workloads), [one for ids in found for one in ids or ()])
+    return names_of([one for ids in found for one in ids or ()], files.workloads)
 
 
 def resolve_name(name: str, names: "Names | None") -> str:
@@ -130,3 +135,8 @@ def name_argument(
     """
     kind = _DocumentName(state, plans=plans, repos=repos)
     return click.argument(name, metavar=metavar, type=kind, **more)
+
+
+def plan_type(state: str) -> click.types.StringParamType:
+    """Return the type of a flag that names a plan, with completion; `state` as above."""
+    return _DocumentName(state, plans=True, repos=False)

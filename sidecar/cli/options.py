@@ -119,6 +119,12 @@ def state_dir_flag(option: Callable[..., Decorator], name: str) -> Decorator:
     )
 
 
+def wide_flag(option: Callable[..., Decorator], more: str = "") -> Decorator:
+    """Return the flag that shows ids; `more` are further things whose ids it shows."""
+    help_text = f"Show the ids of plans{more} beside their names."
+    return option("--wide", "is_wide", is_flag=True, help=help_text)
+
+
 def sidecar_dir_flag(option: Callable[..., Decorator]) -> Decorator:
     """Return the runner's flag of the sidecar's state directory."""
     return option(

@@ -69,9 +69,15 @@ class WorkloadRecords:
 
 def gone_plans(proposal: Proposal, desired: DesiredState) -> list[str]:
     """Return the plans of ours that stand after a pass although no workload asks for them."""
-    claimed = {item.plan_id for item in proposal.rendered.workloads}
+    claimed = set(map(_own_plan, proposal.rendered.workloads))
     prefix = desired.policy.plan_id_prefix
     return [key for key in proposal.plans if key.startswith(prefix) and key not in claimed]
+
+
+def _own_plan(item: RenderedWorkload) -> str:
+    """Return the id of a workload's plan; empty for one that asks for another workload's."""
+    is_anothers = any(problem.reason == "plan.id-taken" for problem in item.problems)
+    return "" if is_anothers else item.plan_id
 
 
 class _Line(NamedTuple):
@@ -129,7 +135,7 @@ class _Pass:
 
     def placed(self, item: _Item) -> tuple[str, str, str]:
         """Return the plan of a workload, its document and its repository; empty for none."""
-        plan = "" if item.rendered is None else item.rendered.plan_id
+        plan = "" if item.rendered is None else _own_plan(item.rendered)
         return self._placed(plan) if plan in self._proposal.plans else ("", "", "")
 
     def _placed(self, plan: str) -> tuple[str, str, str]:

@@ -837,7 +837,7 @@ def test_a_plan_is_taken_over_by_hand_only(place: Place) -> None:
         assert {row["owner"] for row in shown if row["plan"] == plan} == {"a"}
         assert "belongs to a" in place.run("status", *place_of).out
         unknown = place.run("reconcile", *place_of, "--take-over", "backrest_sidecar_none")
-        assert (unknown.code, "--take-over backrest_sidecar_none" in unknown.err) == (1, True)
+        assert (unknown.code, "there is no plan or service" in unknown.err) == (1, True)
         handed = place.run("reconcile", *place_of, "--take-over", plan, "--output", "json")
         assert "plan.id-taken" not in {p["reason"] for p in handed.json["problems"]}
         again = place.run("reconcile", *place_of, "--output", "json")

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from sidecar.backrest.workloads import WorkloadRecord, render_workloads
 from sidecar.cli.commands.main import run_cli
 
 CONFIG = str(Path(__file__).parents[2] / "testdata" / "lint" / "config.json")
@@ -28,6 +29,37 @@ def test_one_form_alone(capsys: pytest.CaptureFixture[str], form: str, present: 
     assert 0 == run_cli(["schedule", "--hours", "168", "--output", form, *TOKYO])
     shown = capsys.readouterr().out
     assert (present, not present) == ("Sundays at 04:15" in shown, "one mark is" in shown)
+
+
+def test_plans_are_named_as_people_know_them(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Those that are asked for, by the names that the sidecar has written."""
+    repo = {"id": "r", "uri": "/r", "password": "-", "autoInitialize": True}
+    plans = [
+        {"id": f"p_{name}", "repo": "r", "paths": ["/d"], "schedule": {"cron": "0 2 * * *"}}
+        for name in ("db", "web")
+    ]
+    document = {"version": 6, "instance": "here", "repos": [repo], "plans": plans}
+    (tmp_path / "config.json").write_text(json.dumps(document))
+    (tmp_path / "state").mkdir()
+    names = [
+        WorkloadRecord(f"media/{name}", name, "media", plan=f"p_{name}") for name in ("db", "web")
+    ]
+    (tmp_path / "state" / "workloads.json").write_bytes(render_workloads(names))
+    flags = ("--config", str(tmp_path / "config.json"), "--state-dir", str(tmp_path / "state"))
+    words = ["schedule", "db", *flags, "--timezone", "UTC", "--output"]
+
+    assert 0 == run_cli([*words, "table"])
+    shown = capsys.readouterr().out
+    assert ("media/db" in shown, "media/web" in shown, "p_db" in shown) == (True, False, False)
+    assert 0 == run_cli([*words, "table", "--wide"])
+    assert "p_db" in capsys.readouterr().out
+    assert 0 == run_cli([*words, "json", "media/web"])
+    runs = json.loads(capsys.readouterr().out)["runs"]
+    assert {"media/db", "media/web"} == {run["name"] for run in runs}
+    assert 1 == run_cli(["schedule", "media/bd", *flags])
+    assert "did you mean media/db" in capsys.readouterr().err
 
 
 def test_json_is_one_object(capsys: pytest.CaptureFixture[str]) -> None:

@@ -210,7 +210,7 @@ def _choose_strategy(
         from sidecar.runner.once.plans import PlansStrategy
 
         _refuse_image_flags(own)
-        return PlansStrategy(runner, dict(os.environ), _event_shower())
+        return PlansStrategy(runner, dict(os.environ), _event_shower(runner))
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.image import ImageStrategy
@@ -225,18 +225,21 @@ def _choose_strategy(
     )
 
 
-def _event_shower() -> "ShowEvent":
+def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
+    from sidecar.cli.names import shown_names
     from sidecar.cli.output.runs import ProgressLine, name_of, render_end
+    from sidecar.cli.runner.settings import read_names_for
     from sidecar.runner.job.progress import RunFinished
 
-    line = ProgressLine()
+    line, shown = ProgressLine(), shown_names(read_names_for(runner))
 
     def show(job: "Job", event: "Event") -> None:
+        name = name_of(job, shown)
         if isinstance(event, RunFinished):
-            line.end(name_of(job))
-            echo(render_end(name_of(job), event))
+            line.end(name)
+            echo(render_end(name, event))
         else:
-            line.show(name_of(job), event)
+            line.show(name, event)
 
     return show
 

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import click
 
+from sidecar.backrest.workloads import FOLDER
 from sidecar.cli import names
 from sidecar.cli import options as flags
 from sidecar.cli.options import (
@@ -32,6 +33,8 @@ log_options = log_options_at("warn")
 config_option = about("the document", config_flag(option))
 
 documents_option = about("the document", config_flag(option), runner_config_flag(option))
+
+state_dir_option = state_dir_flag(option, FOLDER)
 
 docker_option = about("the engine", docker_flag(option))
 
@@ -211,5 +214,5 @@ lifetime_options = about(
         default="7d",
         help="How long a plan may be without its workload.",
     ),
-    state_dir_flag(option, ".sidecar"),
+    state_dir_option,
 )

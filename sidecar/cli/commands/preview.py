@@ -13,12 +13,16 @@ from sidecar.cli.commands.options import (
     lifetime_options,
     log_options,
     mode_option,
+    name_argument,
     option,
     policy_options,
     source_options,
+    state_dir_option,
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, CHANGED
+from sidecar.cli.names import name_files, names_of, plan_type, read_names, resolve_name, shown_names
+from sidecar.cli.options import wide_flag
 from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 
@@ -44,7 +48,8 @@ from sidecar.cli.output.text import echo
 @option(
     "--take-over",
     multiple=True,
-    metavar="PLAN",
+    metavar="SERVICE|PLAN",
+    type=plan_type("state_dir"),
     help="Let another workload than its owner go on with this plan; repeatable.",
 )
 @log_options
@@ -65,6 +70,9 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
     from sidecar.reconciler.reconcile import reconcile_now
 
     now = datetime.now().astimezone()
+    if flags["take_over"]:
+        names = read_names(name_files(flags["config"], flags["runner_config"], flags["state_dir"]))
+        flags["take_over"] = [resolve_name(one, names) for one in flags["take_over"]]
     outcome = reconcile_now(build_settings(flags), now, dict(os.environ), dry_run=dry_run)
     if output == "json":
         echo(render_outcome_json(outcome), form="json")
@@ -133,7 +141,9 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
 
 
 @click.command()
+@name_argument("plans", "[SERVICE|PLAN]...", nargs=-1)
 @documents_option
+@state_dir_option
 @option("--hours", type=click.IntRange(1, 31 * 24), default=24, help="How far to look ahead.")
 @option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
 @option(
@@ -142,17 +152,25 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     default="all",
     help="Form of the result on standard output; all: timeline and table.",
 )
+@wide_flag(option)
 @option("--docker-sock", variables=("DOCKER_HOST",), help="Engine that knows the runner.")
 @option("--backrest-container", default="backrest", help="Name of the runner's container.")
 @log_options
 def schedule(
-    config: Path, runner_config: Path | None, hours: int, output: str, **flags: Any
+    plans: tuple[str, ...],
+    config: Path,
+    runner_config: Path | None,
+    hours: int,
+    output: str,
+    is_wide: bool,
+    **flags: Any,
 ) -> None:
-    """Show the next runs of all plans of the documents, and where they clump.
+    """Show the next runs of all plans of the documents, or of some, and where they clump.
 
     \b
     Examples:
       backrest-sidecar schedule
+      backrest-sidecar schedule media/db --hours 168
       backrest-sidecar schedule --hours 168 --timezone UTC --output timeline
     """
     from sidecar.cli.output.timeline import read_upcoming, render_upcoming
@@ -162,7 +180,13 @@ def schedule(
     from sidecar.reconciler.zones import resolve_zone
 
     start_logging(flags["log_level"], flags["log_format"])
-    plans = read_plans(ReconcilerSettings(config, runner_config=runner_config))
+    settings = ReconcilerSettings(config, runner_config=runner_config)
+    standing = read_plans(settings)
+    files = name_files(config, runner_config, flags["state_dir"])
+    names = names_of(standing, files.workloads)
+    asked = [resolve_name(one, names) for one in plans]
+    chosen = {one: standing[one] for one in asked or standing}
     zone = resolve_zone(flags["timezone"], flags["docker_sock"], flags["backrest_container"])
-    upcoming = read_upcoming(plans, str(config), datetime.now(zone.zone), hours, zone)
-    echo(render_upcoming(upcoming, output, terminal_width()), form=output)
+    now, shown = datetime.now(zone.zone), shown_names(names)
+    upcoming = read_upcoming(chosen, str(config), now, hours, zone, shown)
+    echo(render_upcoming(upcoming, output, terminal_width(), is_wide=is_wide), form=output)

@@ -3,8 +3,9 @@
 import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from types import MappingProxyType
 from typing import Any
 
 from sidecar.backrest.jsontext import Object
@@ -27,6 +28,7 @@ _NAMED = 4
 _COLUMNS = (
     Column("next run"),
     Column("plan", has_prefix=True),
+    Column("id", has_prefix=True),
     Column("runs", is_number=True),
     Column("until", drop=1),
     Column("schedule", drop=2, folds=True),
@@ -63,7 +65,7 @@ class IdlePlan:
 class UpcomingRuns:
     """The runs from `start` on for some `hours`, by time, and the plans without one.
 
-    `start` is in the runner's `zone`.
+    `start` is in the runner's `zone`. `shown` are the names of plans by their ids.
     """
 
     config: str
@@ -72,6 +74,11 @@ class UpcomingRuns:
     zone: Zone
     runs: tuple[UpcomingRun, ...]
     idle: tuple[IdlePlan, ...]
+    shown: Mapping[str, str] = field(default_factory=dict)
+
+    def name(self, plan: str) -> str:
+        """Return what a plan is called."""
+        return self.shown.get(plan, plan)
 
     @property
     def until(self) -> datetime:
@@ -80,9 +87,17 @@ class UpcomingRuns:
 
 
 def read_upcoming(
-    plans: Mapping[str, Object], config: str, start: datetime, hours: int, zone: Zone
+    plans: Mapping[str, Object],
+    config: str,
+    start: datetime,
+    hours: int,
+    zone: Zone,
+    shown: Mapping[str, str] = MappingProxyType({}),
 ) -> UpcomingRuns:
-    """Return the runs of all plans, also of those that are not ours; `start` is in `zone`."""
+    """Return the runs of all plans, also of those that are not ours; `start` is in `zone`.
+
+    `shown` are the names of plans by their ids.
+    """
     until = _later(start, timedelta(hours=hours))
     runs: list[UpcomingRun] = []
     idle: list[IdlePlan] = []
@@ -98,7 +113,7 @@ def read_upcoming(
             idle.append(_idle(plan_id, raw, schedule, start))
     runs.sort(key=lambda run: (run.time.astimezone(UTC), run.plan))
     idle.sort(key=lambda one: one.plan)
-    return UpcomingRuns(config, start, hours, zone, tuple(runs), tuple(idle))
+    return UpcomingRuns(config, start, hours, zone, tuple(runs), tuple(idle), shown)
 
 
 def _later(moment: datetime, pause: timedelta) -> datetime:
@@ -113,10 +128,12 @@ def _idle(plan_id: str, raw: Any, schedule: Schedule, start: datetime) -> IdlePl
     return IdlePlan(plan_id, describe_schedule(schedule), next(iter(fires), None))
 
 
-def render_upcoming(upcoming: UpcomingRuns, form: str, width: int | None = None) -> str:
+def render_upcoming(
+    upcoming: UpcomingRuns, form: str, width: int | None = None, *, is_wide: bool = False
+) -> str:
     """Write upcoming runs as `timeline`, `table`, `json`, or `all`: both that are for people.
 
-    `width` is that of the terminal; None: none shows them.
+    `width` is that of the terminal; None: none shows them. A wide table has the ids of plans.
     """
     if form == "json":
         return _render_json(upcoming)
@@ -124,7 +141,7 @@ def render_upcoming(upcoming: UpcomingRuns, form: str, width: int | None = None)
     if form != "table":
         lines += _timeline(upcoming, width)
     if form != "timeline":
-        lines += _table(upcoming, width)
+        lines += _table(upcoming, width, is_wide=is_wide)
     lines += [folded(line, width, "    ") for line in _idle_lines(upcoming)]
     return "\n".join(lines).rstrip("\n")
 
@@ -199,7 +216,7 @@ def _busiest_minute(upcoming: UpcomingRuns) -> Iterator[str]:
     by_minute = Counter(_minute(run.time) for run in upcoming.runs)
     moment, count = max(by_minute.items(), key=lambda one: one[1], default=(upcoming.start, 0))
     if count > 1:
-        plans = [run.plan for run in upcoming.runs if _minute(run.time) == moment]
+        plans = [upcoming.name(r.plan) for r in upcoming.runs if _minute(r.time) == moment]
         more = f" and {count - _NAMED} more" if count > _NAMED else ""
         local = moment.astimezone(upcoming.start.tzinfo)
         yield (
@@ -212,24 +229,30 @@ def _minute(moment: datetime) -> datetime:
     return moment.astimezone(UTC).replace(second=0, microsecond=0)
 
 
-def _table(upcoming: UpcomingRuns, width: int | None) -> Iterator[str]:
+def _table(upcoming: UpcomingRuns, width: int | None, *, is_wide: bool) -> Iterator[str]:
     """Yield a row for each plan: its next run, and how many more follow on its schedule."""
     if not upcoming.runs:
         return
     plans: dict[str, list[UpcomingRun]] = {}
     for run in upcoming.runs:
         plans.setdefault(run.plan, []).append(run)
-    yield table(_COLUMNS, [_cells(runs) for runs in plans.values()], width)
+    columns = [one for one in _COLUMNS if is_wide or one.title != "id"]
+    yield table(
+        columns, [_cells(runs, upcoming, is_wide=is_wide) for runs in plans.values()], width
+    )
     if any(run.is_estimate for run in upcoming.runs):
         yield folded("~ counts from the plan's last run, taken as if that ended now", width)
     yield ""
 
 
-def _cells(runs: Sequence[UpcomingRun]) -> tuple[Cell, ...]:
+def _cells(
+    runs: Sequence[UpcomingRun], upcoming: UpcomingRuns, *, is_wide: bool
+) -> tuple[Cell, ...]:
     first, last = runs[0], runs[-1]
     return (
         _when(first),
-        first.plan,
+        upcoming.name(first.plan),
+        *((first.plan,) if is_wide else ()),
         str(len(runs)),
         _when(last) if len(runs) > 1 else "",
         describe_schedule(first.schedule),
@@ -244,7 +267,8 @@ def _idle_lines(upcoming: UpcomingRuns) -> Sequence[str]:
     if not upcoming.idle:
         return []
     shown = [
-        f"  {printable(one.plan)}: {printable(one.reason)}{_next(one)}" for one in upcoming.idle
+        f"  {printable(upcoming.name(one.plan))}: {printable(one.reason)}{_next(one)}"
+        for one in upcoming.idle
     ]
     span = "this hour" if upcoming.hours == 1 else f"these {upcoming.hours} hours"
     return [f"no run in {span}:", *shown]
@@ -265,6 +289,7 @@ def _render_json(upcoming: UpcomingRuns) -> str:
             {
                 "time": run.time.isoformat(timespec="seconds"),
                 "plan": run.plan,
+                "name": upcoming.name(run.plan),
                 "schedule": describe_schedule(run.schedule),
                 "estimate": run.is_estimate,
             }
@@ -273,6 +298,7 @@ def _render_json(upcoming: UpcomingRuns) -> str:
         "idle": [
             {
                 "plan": one.plan,
+                "name": upcoming.name(one.plan),
                 "reason": one.reason,
                 "next": one.next.isoformat(timespec="seconds") if one.next else None,
             }

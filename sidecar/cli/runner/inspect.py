@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sidecar.cli.names import resolve_name, shown_names
-from sidecar.cli.options import Flag
+from sidecar.cli.options import wide_flag
 from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
@@ -26,17 +26,12 @@ output_option = option(
 )
 
 
-wide_option = click.option(
-    "--wide", cls=Flag, is_flag=True, help="Show the ids of plans beside their names."
-)
-
-
 @click.command()
-@wide_option
+@wide_flag(option)
 @document_options
 @output_option
 @log_options
-def plans(output: str, wide: bool, **flags: Any) -> None:
+def plans(output: str, is_wide: bool, **flags: Any) -> None:
     """Show each plan: its schedule, its next run, and how the last one ended.
 
     \b
@@ -49,19 +44,19 @@ def plans(output: str, wide: bool, **flags: Any) -> None:
     settings = build_settings(flags)
     shown = shown_names(read_names_for(settings))
     rows = read_plans(settings, os.environ, shown)
-    echo(render_plans(rows, output, terminal_width(), is_wide=wide), form=output)
+    echo(render_plans(rows, output, terminal_width(), is_wide=is_wide), form=output)
 
 
 @click.command()
 @name_argument("plan", "[SERVICE|PLAN|REPO]", required=False, repos=True)
 @option("--limit", type=click.IntRange(min=1), default=20, help="How many runs are shown.")
 @option("--verbose", is_flag=True, help="Show below each run the last lines of its program.")
-@wide_option
+@wide_flag(option)
 @document_options
 @output_option
 @log_options
 def history(
-    plan: str | None, limit: int, verbose: bool, wide: bool, output: str, **flags: Any
+    plan: str | None, limit: int, verbose: bool, is_wide: bool, output: str, **flags: Any
 ) -> None:
     """Show the newest runs, and fires that were missed, newest first.
 
@@ -76,7 +71,7 @@ def history(
     settings = build_settings(flags)
     names = read_names_for(settings)
     rows = read_history(settings, os.environ, names, plan, limit)
-    view = HistoryView(shown_names(names), is_verbose=verbose, is_wide=wide)
+    view = HistoryView(shown_names(names), is_verbose=verbose, is_wide=is_wide)
     echo(render_history(rows, output, terminal_width(), view), form=output)
 
 

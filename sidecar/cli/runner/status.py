@@ -9,6 +9,7 @@ import click
 
 from sidecar.cli.backrest_log import build_login, read_log
 from sidecar.cli.exits import ATTENTION, SUCCESS
+from sidecar.cli.options import wide_flag
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     access_options,
@@ -32,7 +33,7 @@ _NO_SIDECAR = "no sidecar tells which mounts there are"
 
 @click.command()
 @document_options
-@option("--wide", "is_wide", is_flag=True, help="Show the ids of plans and repositories, too.")
+@wide_flag(option, " and repositories")
 @option("--watch", "is_watched", is_flag=True, help="Show it anew every ten seconds, until Ctrl-C.")
 @option(
     "--output",

@@ -81,6 +81,14 @@ def test_the_sidecar_completes_names(folder: Path) -> None:
     assert ["shop/db"] == completed(sidecar_cli, ["backup", *config, *elsewhere], "shop")
 
 
+def test_the_sidecar_completes_names_for_flags_too(folder: Path) -> None:
+    """A plan that is to be taken over is called by the name of its owner, which is gone."""
+    config = ["--config", str(folder / "config.json")]
+
+    assert ["media/db"] == completed(sidecar_cli, ["reconcile", *config, "--take-over"], "media/d")
+    assert ["media/db"] == completed(sidecar_cli, ["schedule", *config], "media/d")
+
+
 def test_the_runner_is_told_where_the_sidecar_remembers_things(folder: Path) -> None:
     """Its own --state-dir is another."""
     write_names(folder / "state", [WorkloadRecord("shop/db", "db", "shop", plan=DB)])

@@ -271,3 +271,18 @@ def test_the_plans_of_ours_without_a_workload_are_known() -> None:
     proposal: Proposal = propose(parse_document(document_of("main", *plans)), desired)
 
     assert ["backrest_sidecar_gone"] == gone_plans(proposal, desired)
+
+
+def test_a_workload_that_asks_for_the_plan_of_another_is_not_called_so() -> None:
+    """Else the data of the one were restored by the name of the other."""
+    plan = "backrest_sidecar_shop"
+    owner = container("a", volume("a"), enable="true", id="other")
+    other = container("b", volume("b"), enable="true", id="shop")
+    document = document_of("main", {"id": plan, "repo": "main", "paths": ["/a"]})
+    desired = desired_of(owner, other, history=PlanHistory(owners={plan: Owner("a")}, grace=1e9))
+
+    found = records_of(desired, document)
+
+    assert [("a", "backrest_sidecar_other", False), ("a", plan, True), ("b", "", False)] == [
+        (one.name, one.plan, one.is_gone) for one in found
+    ]

@@ -161,7 +161,9 @@ def schedule(width: int) -> str:
     }
     document: dict[str, Any] = schedules | {PLANS[3]: {"schedule": {"disabled": True}}}
     zone = Zone(UTC, "UTC", "--timezone")
-    return render_upcoming(read_upcoming(document, "config.json", MOMENT, 12, zone), "all", width)
+    return render_upcoming(
+        read_upcoming(document, "config.json", MOMENT, 12, zone, NAMES), "all", width
+    )
 
 
 def _protected(width: int, *, is_wide: bool) -> str:

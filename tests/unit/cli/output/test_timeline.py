@@ -1,6 +1,7 @@
 """The runs to come: found for every plan, in the runner's zone, and shown for people."""
 
 import json
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -193,6 +194,7 @@ def test_json_has_runs_and_idle_plans() -> None:
             {
                 "time": "2026-01-11T02:00:00+01:00",
                 "plan": "a",
+                "name": "a",
                 "schedule": "every day at 02:00",
                 "estimate": False,
             }
@@ -200,9 +202,27 @@ def test_json_has_runs_and_idle_plans() -> None:
         "idle": [
             {
                 "plan": "late",
+                "name": "late",
                 "reason": "on day 1 of the month at 02:00",
                 "next": "2026-02-01T02:00:00+01:00",
             },
-            {"plan": "off", "reason": "its schedule is disabled", "next": None},
+            {"plan": "off", "name": "off", "reason": "its schedule is disabled", "next": None},
         ],
     } == json.loads(render_upcoming(found, "json"))
+
+
+def test_plans_are_shown_by_their_names() -> None:
+    """Also those that do not run; the ids are there if asked for, and always in the JSON."""
+    found = replace(
+        agenda_of({"p_db": cron("0 2 * * *"), "p_web": cron("0 2 * * *"), "p_off": {}}),
+        shown={"p_db": "media/db", "p_web": "media/web", "p_off": "media/off"},
+    )
+    shown, wide = (render_upcoming(found, "all", is_wide=is_wide) for is_wide in (False, True))
+
+    assert "one after the other in Backrest: media/db, media/web" in shown
+    assert ("  media/off: it has no schedule" in shown, "p_" in shown) == (True, False)
+    assert ["media/db", "p_db"] == wide.splitlines()[-5].split()[4:6]
+    rows = json.loads(render_upcoming(found, "json"))
+    assert [("p_db", "media/db"), ("p_web", "media/web")] == [
+        (row["plan"], row["name"]) for row in rows["runs"]
+    ]
