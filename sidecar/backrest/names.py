@@ -34,8 +34,9 @@ class Names:
     def find(self, name: str) -> NamedPlan:
         """Return the plan that a name means.
 
-        First a plan id, then the whole name of a workload; then, if only one workload has it, the
-        name of a service, of a container or of a group, or another name of what was joined.
+        First a plan id, then the whole name of a workload with its project; then, if only one
+        workload has it, the name of a service, of a container or of a group, or another name of
+        what was joined. A container without a project takes no name away from a service.
 
         Raises UsageError, which names what comes near, or the whole names that it may mean.
         """
@@ -94,7 +95,8 @@ class Names:
     def _by_name(self) -> dict[str, list[WorkloadRecord]]:
         found: dict[str, list[WorkloadRecord]] = {}
         for one in self._workloads:
-            found.setdefault(one.name, []).append(one)
+            if one.project:
+                found.setdefault(one.name, []).append(one)
         return found
 
     @cached_property
@@ -106,7 +108,7 @@ class Names:
         return found
 
     def _certain_name(self, one: WorkloadRecord) -> str:
-        """Return the name of a workload, or its plan's id where others are called the same."""
+        """Return the name of a workload, or its plan's id where that name may mean others."""
         return one.plan if one.plan and len(self.workloads(one.name)) > 1 else one.name
 
     def with_ids(self, ids: Iterable[str]) -> "Names":

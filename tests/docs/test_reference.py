@@ -18,6 +18,7 @@ from referencing.jsonschema import DRAFT7
 
 from problem_examples import EXAMPLES, find_problem
 from reference import LABEL_PAGE, PICTURE, find_stale, label_table, render_pages
+from sidecar.backrest.workloads import NAME
 from sidecar.cli.commands.main import cli
 from sidecar.cli.options import Flag
 from sidecar.cli.runner.main import cli as runner_cli
@@ -207,6 +208,7 @@ def test_files_that_are_told_are_those_that_are_made() -> None:
     for name in (
         f".sidecar/{state._FILE}",
         f".sidecar/{HEARTBEAT}",
+        f".sidecar/{NAME}",
         f"{markers.DIRECTORY}/NAME",
     ):
         assert f"`{name}`" in page

@@ -33,7 +33,7 @@ _COMMANDS = (
     CommandEntry(
         "schedule",
         f"{_HERE}preview",
-        "Show the next runs of all plans of the documents, and where they clump.",
+        "Show the next runs of all plans of the documents, or of some, and where they clump.",
         CommandGroup.EVERYDAY,
     ),
     CommandEntry(

@@ -58,12 +58,16 @@ def test_a_plan_id_goes_before_a_name() -> None:
     assert (NamedPlan("media/db"), NamedPlan("db")) == (names.find("media/db"), names.find("db"))
 
 
-def test_a_whole_name_goes_before_a_part() -> None:
-    """Else the container `web` of nobody's project had no name at all."""
-    web = WorkloadRecord("web", "web", containers=("web",), plan="auto_web")
-    names = Names((*ALL, web), (*PLANS, "auto_web"))
+def test_a_container_without_a_project_takes_no_name_from_a_service() -> None:
+    """Whoever may start one would else have the data of his own restored in its place."""
+    db = WorkloadRecord("db", "db", containers=("db",), plan="auto_db")
+    names = Names((*ALL, db), (*PLANS, "auto_db"))
 
-    assert NamedPlan("auto_web", web) == names.find("web")
+    assert "'db' may mean auto_db or media/db" == refusal(names, "db")[0]
+    assert (NamedPlan("auto_media_db", DB), "auto_db") == (
+        names.find("media/db"),
+        names.shown["auto_db"],
+    )
 
 
 def test_a_name_that_means_several_is_refused_with_their_whole_names() -> None:
