@@ -9,8 +9,6 @@ from dataclasses import dataclass
 from json.encoder import encode_basestring
 from typing import Any, NamedTuple
 
-from pydantic_core import to_json
-
 from sidecar.backrest.jsontext import Member, members, skip_space
 
 _INDENTED = re.compile(r"\n *")
@@ -71,6 +69,9 @@ def apply_edits(text: str, edits: Iterable[Edit]) -> str:
 
 def render_json(value: Any, style: Style) -> str:
     """Render plain dicts, lists, strings, ints and bools as the value of a member looks."""
+    # Imported where something is written: most commands only read.
+    from pydantic_core import to_json  # noqa: PLC0415
+
     if style.unit is None:
         return to_json(value).decode()
     line, unit = style.line, style.unit

@@ -9,14 +9,13 @@ from functools import partial
 from http import HTTPStatus
 from typing import NamedTuple
 
-from docker.errors import APIError
-from requests import Response
-from urllib3.exceptions import ReadTimeoutError
+from docker.errors import APIError, DockerException
+from requests import RequestException, Response
+from urllib3.exceptions import HTTPError, ReadTimeoutError
 
 from sidecar.docker.api_client import ApiClient
 from sidecar.docker.endpoint import Endpoint, find_endpoint
 from sidecar.docker.failures import (
-    FAILURES,
     DockerError,
     RequestRefused,
     StreamSilent,
@@ -29,6 +28,8 @@ from sidecar.lib.threads import Closable
 NOT_DOCKER = "something else than a Docker engine may listen at that address"
 """The hint of an error about an answer that no engine gives."""
 
+# What a call may raise: the client library lets other libraries' exceptions through.
+_FAILURES = (DockerException, RequestException, HTTPError, OSError)
 _JSON = {"Content-Type": "application/json"}
 _PING = "/_ping"
 _VERSION_HEADER = "Api-Version"
@@ -298,7 +299,7 @@ class DockerClient(Closable):
         except APIError as error:
             words = (error.explanation or str(error)).encode()
             raise explain_status(error.status_code or 0, words, self.address, call) from error
-        except FAILURES as error:
+        except _FAILURES as error:
             raise self._explained(error, call) from error
 
     def _explained(self, error: Exception, call: str) -> DockerError:

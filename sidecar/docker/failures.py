@@ -2,16 +2,8 @@
 
 import json
 import re
-import socket
-import ssl
 from collections.abc import Iterator
-from http.client import BadStatusLine, RemoteDisconnected
 from typing import Any
-
-from docker.errors import APIError, DockerException
-from requests import RequestException, Timeout
-from urllib3.exceptions import HTTPError
-from urllib3.exceptions import TimeoutError as PoolTimeout
 
 from sidecar.lib.errors import InventoryError
 
@@ -36,58 +28,15 @@ class StreamSilent(DockerError):
     """Nothing came for as long as silence was allowed."""
 
 
-FAILURES = (DockerException, RequestException, HTTPError, OSError)
-"""What a call may raise: the client library lets other libraries' exceptions through."""
-
 # More causes than these are never chained.
 _MAX_CAUSES = 30
 
 _SPEAKS_TLS = "the engine at {address} speaks TLS, and was spoken to in plain text"
 _SET_TLS = "set DOCKER_TLS_VERIFY=1, and DOCKER_CERT_PATH to the folder of its certificates"
 # What a server that speaks TLS sends to one that does not: an alert's first two bytes.
-_ALERT = re.compile(r"\x15\x03|\\x15\\x03")
+_ALERT = r"\x15\x03|\\x15\\x03"
 _TOLD_BY_GO = "HTTP request to an HTTPS server"
 _PLAIN_ANSWERS = {"WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"}
-
-# The first that fits: the client library's own errors, of which most are timeouts by their
-# class, come with the cause that says more.
-_MEANINGS: tuple[tuple[tuple[type[BaseException], ...], str, str], ...] = (
-    (
-        (FileNotFoundError,),
-        "there is no Docker socket at {address}",
-        "start Docker, mount its socket into this container, or name another with --docker-sock",
-    ),
-    (
-        (PermissionError,),
-        "opening the Docker socket at {address} is not permitted",
-        "run as root, or as a member of the group that owns the socket",
-    ),
-    (
-        (ConnectionRefusedError,),
-        "nothing listens at {address}",
-        "start the engine, or name another with --docker-sock or DOCKER_HOST",
-    ),
-    (
-        (socket.gaierror,),
-        "the host name in {address} cannot be resolved",
-        "correct --docker-sock or DOCKER_HOST",
-    ),
-    (
-        (ssl.SSLCertVerificationError,),
-        "the certificate of the engine at {address} is not trusted: {reason}",
-        "the ca.pem in DOCKER_CERT_PATH must have signed it, and it must name the host",
-    ),
-    (
-        (ssl.SSLError,),
-        "no TLS connection to {address} could be made",
-        "see DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH",
-    ),
-    (
-        (Timeout, PoolTimeout, TimeoutError),
-        "the Docker engine at {address} did not answer {call} in time",
-        "nothing is changed before it answers; see whether `docker ps` does",
-    ),
-)
 
 
 def explain_failure(error: BaseException, address: str, call: str) -> DockerError:
@@ -98,7 +47,7 @@ def explain_failure(error: BaseException, address: str, call: str) -> DockerErro
     chain = list(_causes(error))
     if (mistaken := _mistaken_tls(chain, address)) is not None:
         return mistaken
-    for kinds, message, hint in _MEANINGS:
+    for kinds, message, hint in _meanings():
         for cause in chain:
             if isinstance(cause, kinds):
                 reason = getattr(cause, "verify_message", "")
@@ -133,6 +82,61 @@ def explain_status(status: int, body: bytes, address: str, call: str) -> Request
     )
 
 
+def _meanings() -> tuple[tuple[tuple[type[BaseException], ...], str, str], ...]:
+    """Return what errors mean: kinds, a sentence, a hint; the first that fits counts.
+
+    The client library's own errors, of which most are timeouts by their class, come with the cause
+    that says more.
+    """
+    # Imported where something has failed: who only names these errors needs no client of Docker.
+    import socket  # noqa: PLC0415
+    import ssl  # noqa: PLC0415
+
+    from requests import Timeout  # noqa: PLC0415
+    from urllib3.exceptions import TimeoutError as PoolTimeout  # noqa: PLC0415
+
+    return (
+        (
+            (FileNotFoundError,),
+            "there is no Docker socket at {address}",
+            (
+                "start Docker, mount its socket into this container, or name another with "
+                "--docker-sock"
+            ),
+        ),
+        (
+            (PermissionError,),
+            "opening the Docker socket at {address} is not permitted",
+            "run as root, or as a member of the group that owns the socket",
+        ),
+        (
+            (ConnectionRefusedError,),
+            "nothing listens at {address}",
+            "start the engine, or name another with --docker-sock or DOCKER_HOST",
+        ),
+        (
+            (socket.gaierror,),
+            "the host name in {address} cannot be resolved",
+            "correct --docker-sock or DOCKER_HOST",
+        ),
+        (
+            (ssl.SSLCertVerificationError,),
+            "the certificate of the engine at {address} is not trusted: {reason}",
+            "the ca.pem in DOCKER_CERT_PATH must have signed it, and it must name the host",
+        ),
+        (
+            (ssl.SSLError,),
+            "no TLS connection to {address} could be made",
+            "see DOCKER_TLS_VERIFY and the certificates in DOCKER_CERT_PATH",
+        ),
+        (
+            (Timeout, PoolTimeout, TimeoutError),
+            "the Docker engine at {address} did not answer {call} in time",
+            "nothing is changed before it answers; see whether `docker ps` does",
+        ),
+    )
+
+
 def _told(body: bytes) -> str:
     """Return the words of a refusal: an engine wraps them in JSON, a proxy does not."""
     text = body.decode("utf-8", "replace")
@@ -144,6 +148,11 @@ def _told(body: bytes) -> str:
 
 def _mistaken_tls(chain: list[BaseException], address: str) -> DockerError | None:
     """Return what to say where one side speaks TLS and the other does not; None if both do."""
+    import ssl  # noqa: PLC0415 - as above
+    from http.client import BadStatusLine, RemoteDisconnected  # noqa: PLC0415
+
+    from docker.errors import APIError  # noqa: PLC0415
+
     for cause in chain:
         if isinstance(cause, ssl.SSLError) and cause.reason in _PLAIN_ANSWERS:
             return DockerError(
@@ -151,7 +160,7 @@ def _mistaken_tls(chain: list[BaseException], address: str) -> DockerError | Non
                 "name its port for TLS, usually 2376; for plain text write tcp:// and unset "
                 "DOCKER_TLS_VERIFY and DOCKER_CERT_PATH",
             )
-        is_alert = isinstance(cause, BadStatusLine) and _ALERT.search(str(cause))
+        is_alert = isinstance(cause, BadStatusLine) and re.search(_ALERT, str(cause))
         if is_alert or (isinstance(cause, APIError) and _TOLD_BY_GO in str(cause)):
             return DockerError(_SPEAKS_TLS.format(address=address), _SET_TLS)
         if isinstance(cause, RemoteDisconnected | ConnectionResetError) and address.startswith(

@@ -2,16 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Repo
 from sidecar.engines.access import resolve_address
 from sidecar.engines.base import Engine, EngineError, Engines, FailureClass, OnStart
-from sidecar.engines.restic import ResticEngines, ResticOptions
-from sidecar.engines.rsync import RsyncEngines, RsyncOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
+
+if TYPE_CHECKING:
+    from sidecar.engines.restic import ResticOptions
 
 KNOWN: Final = frozenset({EngineName.RESTIC, EngineName.RSYNC})
 """The engines that `all_engines` has: nothing of a repository of another one is run."""
@@ -42,11 +43,15 @@ class EngineRegistry:
         return found.make(repo, on_start)
 
 
-def all_engines(runner: ProcessRunner, options: ResticOptions) -> EngineRegistry:
+def all_engines(runner: ProcessRunner, options: "ResticOptions") -> EngineRegistry:
     """Return the registry of every engine there is; `runner` starts their programs.
 
     What all engines have in common is that of the options of restic.
     """
+    # Imported where one is to run: a look at a document needs the names of engines only.
+    from sidecar.engines.restic import ResticEngines  # noqa: PLC0415
+    from sidecar.engines.rsync import RsyncEngines, RsyncOptions  # noqa: PLC0415
+
     zone, _ = local_zone(options.environ)
     of_rsync = RsyncOptions(
         options.environ, options.on_missing, options.limits, options.locking, zone=zone

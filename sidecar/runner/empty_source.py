@@ -27,35 +27,10 @@ from sidecar.runner.restore.choose import RestoreError, RestoreRequest
 from sidecar.runner.restore.places import ExistingTarget, read_target
 from sidecar.runner.restore.restore import RestoreControl, Restorer
 from sidecar.runner.restore.users import users_at_work
+from sidecar.runner.settings import EmptySourceOptions
 
 _MOST_SHOWN = 3
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class EmptySourceOptions:
-    """What the operator wants done about empty plans.
-
-    Attributes:
-        everything: whether all plans are restored when they are empty.
-        plans: the ids of further plans that are.
-        on_purpose: the ids of plans that may be empty.
-        may_stop: whether containers that use the paths may be stopped for a restore.
-    """
-
-    everything: bool = False
-    plans: frozenset[str] = field(default_factory=frozenset)
-    on_purpose: frozenset[str] = field(default_factory=frozenset)
-    may_stop: bool = False
-
-    def wants(self, plan: str) -> bool:
-        """Return whether a plan is restored when it is empty."""
-        return (self.everything or plan in self.plans) and plan not in self.on_purpose
-
-    @property
-    def is_active(self) -> bool:
-        """Whether any plan is restored when it is empty."""
-        return self.everything or bool(self.plans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,15 +33,10 @@ from sidecar.runner.job.worker import JobRunner, JobStages
 from sidecar.runner.journal import Journal, JournalError, RunCause
 from sidecar.runner.loader import load
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import (
-    JOURNAL,
-    assemble,
-    engine_options,
-    lock_scheduler,
-)
+from sidecar.runner.parts import assemble, engine_options, lock_scheduler
 from sidecar.runner.pool import Pool
 from sidecar.runner.repositories import FILE, KnownRepositories
-from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
 from sidecar.runner.source_links import refuse_links
 from sidecar.runner.union import Documents
 from sidecar.service.signals import SignalWaiter

@@ -43,10 +43,9 @@ from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.pool import QueueRules
 from sidecar.runner.repositories import Initialiser, KnownRepositories, RepositoryKeys
 from sidecar.runner.retries import RetryRules
-from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
 from sidecar.runner.union import DocumentChoice, Documents
 
-JOURNAL = "journal.sqlite"
 _OF_PLANS = frozenset({JobKind.BACKUP, JobKind.RESTORE})
 
 

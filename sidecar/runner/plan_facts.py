@@ -16,8 +16,7 @@ from sidecar.runner.due import Job, Scheduler, backup_job
 from sidecar.runner.health import FAILURES, with_class
 from sidecar.runner.journal import Journal, JournalError, Past, RunOutcome, Verified
 from sidecar.runner.loader import Loaded, Loader
-from sidecar.runner.parts import JOURNAL
-from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.settings import JOURNAL, RunnerSettings
 from sidecar.runner.timetable import Timetable
 from sidecar.runner.union import DocumentName, Documents, NoticeReason
 

@@ -10,8 +10,6 @@ from sidecar.lib import duration
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import EmptySourceOptions
-from sidecar.runner.hooks.run import DEFAULT_TIMEOUT
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.union import DocumentChoice, DocumentFiles, DocumentName
 
@@ -20,6 +18,10 @@ VARIABLE = "BACKREST_RUNNER_"
 """The prefix of every environment variable of the runner."""
 STATE = ".runner"
 """The default name of the state folder, beside the document."""
+JOURNAL = "journal.sqlite"
+"""The name of the journal in the state folder."""
+HOOK_TIMEOUT = 1800.0
+"""Seconds that a hook may take by default."""
 NO_DOCKER = "none"
 """The address of Docker with which the operator says that there is none."""
 
@@ -48,7 +50,7 @@ class Running:
     """What to do if a path of a plan does not exist."""
     stall_timeout: float | None = 3600.0
     """How long restic may go without a sign of progress; None: for ever."""
-    hook_timeout: float | None = DEFAULT_TIMEOUT
+    hook_timeout: float | None = HOOK_TIMEOUT
     """How long one hook may take; None: for ever, as in Backrest."""
     lock_wait: float = 600.0
     """How long others' locks are waited for, before START hooks that stop something."""
@@ -64,6 +66,32 @@ class Notifying:
         {NoticeEvent.ERROR, NoticeEvent.WARNING, NoticeEvent.MISSED}
     )
     """The events that are sent."""
+
+
+@dataclass(frozen=True, slots=True)
+class EmptySourceOptions:
+    """What the operator wants done about empty plans.
+
+    Attributes:
+        everything: whether all plans are restored when they are empty.
+        plans: the ids of further plans that are.
+        on_purpose: the ids of plans that may be empty.
+        may_stop: whether containers that use the paths may be stopped for a restore.
+    """
+
+    everything: bool = False
+    plans: frozenset[str] = field(default_factory=frozenset)
+    on_purpose: frozenset[str] = field(default_factory=frozenset)
+    may_stop: bool = False
+
+    def wants(self, plan: str) -> bool:
+        """Return whether a plan is restored when it is empty."""
+        return (self.everything or plan in self.plans) and plan not in self.on_purpose
+
+    @property
+    def is_active(self) -> bool:
+        """Whether any plan is restored when it is empty."""
+        return self.everything or bool(self.plans)
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,7 +16,7 @@ from sidecar.backrest.reading import Config, RunPlan
 from sidecar.engines.base import ResultKind
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job, JobKind
-from sidecar.runner.empty_source import EmptySourceGuard, EmptySourceOptions
+from sidecar.runner.empty_source import EmptySourceGuard
 from sidecar.runner.hooks.run import HookRunner
 from sidecar.runner.job.report import EndedRuns
 from sidecar.runner.job.session import Session
@@ -24,6 +24,7 @@ from sidecar.runner.job.steps import Programs
 from sidecar.runner.journal import Ended, Journal, RunCause, RunOutcome
 from sidecar.runner.restore.choose import RestoreRequest
 from sidecar.runner.restore.restore import Restorer
+from sidecar.runner.settings import EmptySourceOptions
 from sidecar.runner.union import only_config
 from tests.engines.bench import INSTANCE, ResticBench
 from tests.fakes.made_engines import MadeEngines

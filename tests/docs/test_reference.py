@@ -37,8 +37,8 @@ from sidecar.runner.lock import FILE as LOCK
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.runner.once.leftover import FILE as RECORD
-from sidecar.runner.parts import JOURNAL
 from sidecar.runner.quiesce import LOCK as QUIET
+from sidecar.runner.settings import JOURNAL
 from sidecar.runner.settings import STATE as RUNNER_STATE
 from sidecar.service.healthcheck import FILE as HEARTBEAT
 from sidecar.web.sockets import CONTROL

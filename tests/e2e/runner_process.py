@@ -15,7 +15,7 @@ from typing import Any
 
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Journal, Run
-from sidecar.runner.parts import JOURNAL
+from sidecar.runner.settings import JOURNAL
 from sidecar.web.client import ask_status
 from sidecar.web.sockets import NoDaemon
 

@@ -13,7 +13,7 @@ import pytest
 
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Journal, RunCause, RunOutcome, Stopped
-from sidecar.runner.parts import JOURNAL
+from sidecar.runner.settings import JOURNAL
 from sidecar.web.client import ask_status
 from sidecar.web.sockets import CONTROL
 from tests.e2e.runner_process import WEB, DaemonProcess, RunnerFolder, run_daemon

@@ -9,8 +9,9 @@ import pytest
 from sidecar.backrest.reading import Config
 from sidecar.engines.base import FailureClass
 from sidecar.runner.document import ExecutedDocument
-from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard, EmptySourceOptions
+from sidecar.runner.empty_source import EmptySourceAction, EmptySourceGuard
 from sidecar.runner.journal import Journal, RunOutcome
+from sidecar.runner.settings import EmptySourceOptions
 from sidecar.runner.union import only_config
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier

@@ -7,28 +7,28 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sidecar.backrest.names import Names
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.cli.output.runs import MEANINGS, name_of
 from sidecar.cli.output.terminal import Cell, Column, Styled, table
 from sidecar.cli.output.text import printable
-from sidecar.engines.base import HeldLock, Snapshot
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.lib.text import counted, render_size, short_id
 from sidecar.lib.zones import local_zone
-from sidecar.runner.control import find_job
 from sidecar.runner.due import JobKind, Scheduler, backup_job
-from sidecar.runner.foreground import Unlocked, make_engine
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Journal, MissedFires, Past, Run
 from sidecar.runner.loader import load
-from sidecar.runner.parts import JOURNAL
-from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.settings import JOURNAL, RunnerSettings
 from sidecar.runner.timetable import Timetable
 from sidecar.runner.union import DocumentName
+
+if TYPE_CHECKING:
+    from sidecar.engines.base import HeldLock, Snapshot
+    from sidecar.runner.foreground import Unlocked
 
 _NONE = "–"
 _PLAN_COLUMNS = (
@@ -311,8 +311,11 @@ def _history_json(row: Run | MissedFires, shown: Mapping[str, str]) -> dict[str,
 
 def read_snapshots(
     settings: RunnerSettings, environ: Mapping[str, str], plan: str
-) -> tuple[Snapshot, ...]:
+) -> "tuple[Snapshot, ...]":
     """Read the snapshots of a plan from its repository; raises UsageError or EngineError."""
+    from sidecar.runner.control import find_job
+    from sidecar.runner.foreground import make_engine
+
     documents = load(settings.files, environ)
     config = documents.config
     changed = switch_user(settings, environ)
@@ -323,7 +326,7 @@ def read_snapshots(
     return engine.snapshots(config.plan(plan), config.instance)
 
 
-def render_snapshots(rows: Sequence[Snapshot], form: str, width: int | None = None) -> str:
+def render_snapshots(rows: "Sequence[Snapshot]", form: str, width: int | None = None) -> str:
     """Write snapshots as `table`, for a terminal of that width, or `json`."""
     if form == "json":
         return json.dumps([_snapshot_json(row) for row in rows], indent=2)
@@ -332,7 +335,7 @@ def render_snapshots(rows: Sequence[Snapshot], form: str, width: int | None = No
     return table(_SNAPSHOT_COLUMNS, [_snapshot_cells(row) for row in rows], width)
 
 
-def _snapshot_cells(row: Snapshot) -> tuple[Cell, ...]:
+def _snapshot_cells(row: "Snapshot") -> tuple[Cell, ...]:
     files, size = row.files_processed, row.bytes_processed
     return (
         short_id(row.id),
@@ -343,7 +346,7 @@ def _snapshot_cells(row: Snapshot) -> tuple[Cell, ...]:
     )
 
 
-def _snapshot_json(row: Snapshot) -> dict[str, Any]:
+def _snapshot_json(row: "Snapshot") -> dict[str, Any]:
     return {
         "snapshot": row.id,
         "time": _iso(row.time.timestamp()),
@@ -354,7 +357,7 @@ def _snapshot_json(row: Snapshot) -> dict[str, Any]:
     }
 
 
-def render_unlocked(found: Unlocked) -> str:
+def render_unlocked(found: "Unlocked") -> str:
     """Write what became of a repository's locks: a line, and one for each that is left."""
     name = printable(found.repo)
     if found.reason:
@@ -365,7 +368,7 @@ def render_unlocked(found: Unlocked) -> str:
     return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left), _OF_LOCKS_LEFT))
 
 
-def _lock(held: HeldLock) -> str:
+def _lock(held: "HeldLock") -> str:
     kind = ", exclusive" if held.is_exclusive else ""
     return f"{printable(str(held))}, made or renewed {_moment(held.time)}{kind}"
 

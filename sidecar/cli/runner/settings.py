@@ -12,10 +12,10 @@ from sidecar.lib.errors import UsageError
 from sidecar.lib.log import start_logging
 from sidecar.lib.zones import require_known_zone
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     NO_DOCKER,
+    EmptySourceOptions,
     Neighbour,
     Notifying,
     RunnerSettings,

@@ -18,10 +18,8 @@ from sidecar.runner.job.events import HookFacts, HookOutcome
 from sidecar.runner.notify.actions import NotifyAction
 from sidecar.runner.notify.messages import MessageQueue, QueuedMessage
 from sidecar.runner.notify.services import Unusable
+from sidecar.runner.settings import HOOK_TIMEOUT
 from sidecar.runner.template import Template, TemplateError, Values
-
-DEFAULT_TIMEOUT = 1800.0
-"""Seconds that a hook may take by default."""
 
 COMMAND = "actionCommand"
 """The action of hooks that are commands; all others are notifications."""
@@ -68,7 +66,7 @@ class HookRunner:
     runner: ProcessRunner
     document: Path
     queue: MessageQueue
-    timeout: float | None = DEFAULT_TIMEOUT
+    timeout: float | None = HOOK_TIMEOUT
     zone: tzinfo = field(default=UTC)
 
     def run(

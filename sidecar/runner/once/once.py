@@ -21,8 +21,7 @@ from sidecar.runner.once.leftover import (
     write_record,
 )
 from sidecar.runner.once.quiesce import QuiesceContext, choose_stopped, quiesced
-from sidecar.runner.parts import JOURNAL
-from sidecar.runner.settings import RunnerSettings
+from sidecar.runner.settings import JOURNAL, RunnerSettings
 from sidecar.service.signals import SignalWaiter
 
 PURPOSE = "backup-once"

@@ -21,7 +21,7 @@ from sidecar.runner.leftovers import start_leftovers
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import JOURNAL, engine_options, open_docker
+from sidecar.runner.parts import engine_options, open_docker
 from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.restore.group import (
     RestoreGroup,
@@ -33,7 +33,7 @@ from sidecar.runner.restore.group import (
 )
 from sidecar.runner.restore.restore import Restorer
 from sidecar.runner.restore.turn import Turn
-from sidecar.runner.settings import RunnerSettings, environment_of
+from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
 from sidecar.runner.union import Documents
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier

@@ -18,13 +18,13 @@ from sidecar.runner.empty_source import (
     EmptySourceAction,
     EmptySourceFacts,
     EmptySourceGuard,
-    EmptySourceOptions,
     PathState,
     decide,
     devices_to_record,
     observe,
 )
 from sidecar.runner.journal import Device, Journal, RunOutcome
+from sidecar.runner.settings import EmptySourceOptions
 from sidecar.runner.union import only_config
 from tests.fakes.made_engines import MadeEngines
 

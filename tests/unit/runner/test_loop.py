@@ -24,7 +24,6 @@ from sidecar.runner.control import ControlApi, find_job
 from sidecar.runner.daemon import RunnerDaemon
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import LONGEST_SLEEP, CatchUp, Job, JobKind, Retry, Scheduler
-from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.job.progress import ProgressHub, RunFinished
 from sidecar.runner.job.report import EndedRuns, RunReporter
 from sidecar.runner.job.steps import RunConditions
@@ -38,7 +37,7 @@ from sidecar.runner.metrics import METRICS
 from sidecar.runner.parts import RunnerParts, assemble
 from sidecar.runner.pool import Pool
 from sidecar.runner.report import RunnerReport, StatusSources
-from sidecar.runner.settings import RunnerSettings, Scheduling
+from sidecar.runner.settings import EmptySourceOptions, RunnerSettings, Scheduling
 from sidecar.runner.status import status_json
 from sidecar.runner.timetable import Timetable
 from sidecar.runner.union import only_config

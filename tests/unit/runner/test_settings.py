@@ -33,12 +33,12 @@ from sidecar.engines.base import FailureClass
 from sidecar.engines.options import OnMissing
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import CatchUp
-from sidecar.runner.empty_source import EmptySourceOptions
 from sidecar.runner.identity import check_usable, switch_user
 from sidecar.runner.journal import RunOutcome
 from sidecar.runner.notify.notices import NoticeEvent
 from sidecar.runner.settings import (
     NO_DOCKER,
+    EmptySourceOptions,
     Neighbour,
     Notifying,
     ProcessUser,
