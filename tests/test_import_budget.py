@@ -101,6 +101,23 @@ BUDGETS: dict[str, tuple[str, set[str]]] = {
         "sidecar.cli.commands.main",
         {"docker", "jsonschema", "pydantic", "requests", "rich", "starlette"},
     ),
+    "-m sidecar reconcile --dry-run --inventory testdata/inventory/minimal.json --config testdata/example-sidecar.config.json": (
+        "sidecar.reconciler.reconcile",
+        {
+            "apprise",
+            "docker",
+            "jsonschema",
+            "requests",
+            "rich",
+            "sidecar.backrest.api",
+            "sidecar.docker.client",
+            "sidecar.docker.compose",
+            "sidecar.reconciler.apply",
+            "ssl",
+            "starlette",
+            "yaml",
+        },
+    ),
     "-m sidecar.runner version": ("sidecar.cli.runner.main", set(_NOT_FOR_THE_HELP)),
     "-m sidecar.runner --help": ("sidecar.cli.runner.main", set(_NOT_FOR_THE_HELP)),
     "-m sidecar.runner plans --help": (

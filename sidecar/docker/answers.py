@@ -8,14 +8,15 @@ import json
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any, Required, TypeVar
+from functools import cached_property
+from typing import Annotated, Any, Generic, Required, TypeVar
 
 from pydantic import BeforeValidator, TypeAdapter, ValidationError
 
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.client import NOT_DOCKER
+from sidecar.docker.failures import NOT_DOCKER
 from sidecar.docker.models import Container, ImageIndex, Inventory, Volume
 from sidecar.docker.records import container_of, volumes_of
 from sidecar.lib.errors import InventoryError
@@ -39,10 +40,22 @@ class WireMount(TypedDict, total=False):
     RW: bool | None
 
 
-def validated(adapter: TypeAdapter[T], data: bytes, source: str, hint: str = NOT_DOCKER) -> T:
+class AnswerShape(Generic[T]):
+    """The shape of an answer; compiled when the first one comes, for that takes its time."""
+
+    def __init__(self, form: Any) -> None:
+        self._form = form
+
+    @cached_property
+    def adapter(self) -> TypeAdapter[T]:
+        """What checks answers."""
+        return TypeAdapter(self._form)
+
+
+def validated(shape: AnswerShape[T], data: bytes, source: str, hint: str = NOT_DOCKER) -> T:
     """Parse an answer of Docker; raises InventoryError, which quotes no value of it."""
     try:
-        return adapter.validate_json(data, strict=True)
+        return shape.adapter.validate_json(data, strict=True)
     except ValidationError as error:
         raise InventoryError(f"{source} is no answer of an engine: {_fault(error)}", hint) from None
 
@@ -164,15 +177,15 @@ class _Saved(TypedDict, total=False):
     auto_remove: list[str] | None
 
 
-_CONTAINERS = TypeAdapter(list[_Container])
-_VOLUMES = TypeAdapter(_VolumesAnswer)
-_IMAGE = TypeAdapter(_Image)
-_INSPECTED = TypeAdapter(_InspectedConfig)
-_INSPECTED_HOST = TypeAdapter(_InspectedHost)
-_SAVED = TypeAdapter(_Saved)
-_INFO = TypeAdapter(_Info)
-_VOLUME = TypeAdapter(_Volume)
-_SERVICES = TypeAdapter(list[_ListedService])
+_CONTAINERS = AnswerShape[list[_Container]](list[_Container])
+_VOLUMES = AnswerShape[_VolumesAnswer](_VolumesAnswer)
+_IMAGE = AnswerShape[_Image](_Image)
+_INSPECTED = AnswerShape[_InspectedConfig](_InspectedConfig)
+_INSPECTED_HOST = AnswerShape[_InspectedHost](_InspectedHost)
+_SAVED = AnswerShape[_Saved](_Saved)
+_INFO = AnswerShape[_Info](_Info)
+_VOLUME = AnswerShape[_Volume](_Volume)
+_SERVICES = AnswerShape[list[_ListedService]](list[_ListedService])
 
 
 @dataclass(frozen=True, slots=True)

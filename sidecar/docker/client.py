@@ -16,6 +16,7 @@ from urllib3.exceptions import HTTPError, ReadTimeoutError
 from sidecar.docker.api_client import ApiClient
 from sidecar.docker.endpoint import Endpoint, find_endpoint
 from sidecar.docker.failures import (
+    NOT_DOCKER,
     DockerError,
     RequestRefused,
     StreamSilent,
@@ -24,9 +25,6 @@ from sidecar.docker.failures import (
 )
 from sidecar.lib.errors import InventoryError, UsageError
 from sidecar.lib.threads import Closable
-
-NOT_DOCKER = "something else than a Docker engine may listen at that address"
-"""The hint of an error about an answer that no engine gives."""
 
 # What a call may raise: the client library lets other libraries' exceptions through.
 _FAILURES = (DockerException, RequestException, HTTPError, OSError)

@@ -28,6 +28,9 @@ class StreamSilent(DockerError):
     """Nothing came for as long as silence was allowed."""
 
 
+NOT_DOCKER = "something else than a Docker engine may listen at that address"
+"""The hint of an error about an answer that no engine gives."""
+
 # More causes than these are never chained.
 _MAX_CAUSES = 30
 

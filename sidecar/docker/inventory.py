@@ -26,7 +26,6 @@ from sidecar.docker.answers import (
     parse_volumes,
     with_inspected,
 )
-from sidecar.docker.client import DockerClient
 from sidecar.docker.endpoint import parse_address
 from sidecar.docker.models import (
     SWARM_SERVICE,
@@ -75,8 +74,11 @@ class DockerInventory(Closable):
     """
 
     def __init__(self, url: str | None = None, timeout: float = 30) -> None:
+        # A saved list is read without a client.
+        from sidecar.docker.client import DockerClient  # noqa: PLC0415
+
         parse_address(url)  # What cannot be used is told at once.
-        self.client = DockerClient(url, timeout)
+        self.client: DockerClient = DockerClient(url, timeout)
         self._image_labels: _ImageLabels = {}
         self._inspected: dict[str, InspectedHost] = {}
 

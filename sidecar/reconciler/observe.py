@@ -4,13 +4,16 @@ import logging
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.inventory import DockerInventory, load_saved
 from sidecar.docker.models import Inventory
 from sidecar.docker.own_container import own_container_id
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings
+
+if TYPE_CHECKING:
+    from sidecar.docker.compose.load import ComposeReading
 
 _log = logging.getLogger(__name__)
 
@@ -24,7 +27,7 @@ class Observed:
 
     inventory: Inventory
     settings: ReconcilerSettings
-    compose: ComposeReading | None = None
+    compose: "ComposeReading | None" = None
 
 
 def observe(settings: ReconcilerSettings) -> tuple[Inventory, ReconcilerSettings]:
@@ -45,6 +48,8 @@ def read_files(settings: ReconcilerSettings) -> Observed | None:
         return _observed(load_saved(source.inventory), settings)
     if not source.compose:
         return None
+    from sidecar.docker.compose.load import load_compose  # noqa: PLC0415 - brings YAML along
+
     reading = load_compose(source.compose)
     for note in reading.notes:
         _log.warning(note)
@@ -60,7 +65,7 @@ def observe_docker(docker: DockerInventory, settings: ReconcilerSettings) -> Obs
 
 
 def _observed(
-    inventory: Inventory, settings: ReconcilerSettings, compose: ComposeReading | None = None
+    inventory: Inventory, settings: ReconcilerSettings, compose: "ComposeReading | None" = None
 ) -> Observed:
     return Observed(inventory, with_own_container(settings, inventory), compose)
 

@@ -25,7 +25,6 @@ from sidecar.planner.documents import RunnerDocumentError
 from sidecar.planner.drift import Drift
 from sidecar.planner.lifecycle import Ageing
 from sidecar.planner.propose import DesiredState, Planner, Proposal
-from sidecar.reconciler.apply.first_run import period_of
 from sidecar.reconciler.backrest_view import HOST_VIEW, BackrestView, resolve_backrest_view
 from sidecar.reconciler.init import render_document
 from sidecar.reconciler.links import with_links, with_source_links
@@ -53,6 +52,7 @@ from sidecar.reconciler.state import Memory, State
 from sidecar.reconciler.store.read import Stored, naming
 from sidecar.reconciler.store.replace import Replacement, Store
 from sidecar.reconciler.workloads_file import WorkloadsFile
+from sidecar.schedule.parse import period_of
 
 _ATTEMPTS = 20
 

@@ -9,16 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from sidecar.backrest.api import BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.rules import VERSION
-from sidecar.docker.client import DockerClient
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.planner.documents import Placement
 from sidecar.planner.lifecycle import is_disabled
-from sidecar.reconciler.apply.by_restart import has_read
-from sidecar.reconciler.apply.container import find_backrest, is_bundled_runner
-from sidecar.reconciler.apply.context import PROBE_SECONDS
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.state import State
 from sidecar.reconciler.store.read import Stored, naming
@@ -99,6 +94,14 @@ def has_let_go(
     By its API, else by when its container has started; `now` is in unix seconds. One that does
     not run holds nothing, and the bundled runner reads config.json by itself.
     """
+    # Imported where a plan moves, as below: most passes ask nobody.
+    from sidecar.docker.client import DockerClient  # noqa: PLC0415
+    from sidecar.reconciler.apply.by_restart import has_read  # noqa: PLC0415
+    from sidecar.reconciler.apply.container import (  # noqa: PLC0415
+        find_backrest,
+        is_bundled_runner,
+    )
+
     if settings.access.url and (served := _served(settings)) is not None:
         leaving = placement.awaited & placement.leaving
         held = [served.plans[plan_id] for plan_id in leaving if plan_id in served.plans]
@@ -123,6 +126,9 @@ def has_let_go(
 
 def _served(settings: ReconcilerSettings) -> Document | None:
     """Return what Backrest has loaded; None where it does not tell."""
+    from sidecar.backrest.api import BackrestApi  # noqa: PLC0415
+    from sidecar.reconciler.apply.context import PROBE_SECONDS  # noqa: PLC0415
+
     access = settings.access
     with (
         suppress(SidecarError),

@@ -11,10 +11,9 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cache
 from pathlib import Path
-from typing import Any
-
-from pydantic import RootModel, TypeAdapter, ValidationError
+from typing import TYPE_CHECKING, Any
 
 from sidecar.docker.models import Mount
 from sidecar.lib import files as atomic
@@ -22,6 +21,9 @@ from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.lib.write_file import write_small
 from sidecar.planner.ids import Owner
+
+if TYPE_CHECKING:
+    from pydantic import RootModel
 
 _FILE = "state.json"
 _LIMIT = 16 * 1024 * 1024
@@ -92,8 +94,12 @@ class State:
     former: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
 
-_ADAPTER = TypeAdapter(State)
-_BYTES = RootModel[State]
+@cache
+def _model() -> "type[RootModel[State]]":
+    """Return what reads and writes a state; made where there is one, for it takes its time."""
+    from pydantic import RootModel  # noqa: PLC0415
+
+    return RootModel[State]
 
 
 class Memory:
@@ -141,7 +147,7 @@ class Memory:
                 # There was nothing to lock: another process may have been the first to write.
                 return self.change(**fields)
             self._state = changed
-            self._save(_BYTES(changed).model_dump_json().encode())
+            self._save(_model()(changed).model_dump_json().encode())
             return changed
 
     @contextmanager
@@ -225,10 +231,11 @@ def _signature(path: Path) -> tuple[int, ...]:
 
 def _load(path: Path) -> State:
     try:
-        return _ADAPTER.validate_json(read_file(path, _LIMIT))
+        content = read_file(path, _LIMIT)
+        return _model().model_validate_json(content).root
     except FileNotFoundError:
         return State()
-    except (OSError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         # Not its text: that would show what stands in the file.
         what = type(error).__name__
         log_event(_log, logging.WARNING, "state.lost", file=str(path), reason=what)

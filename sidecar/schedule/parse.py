@@ -16,7 +16,7 @@ from typing import Any
 from cronsim import CronSim, CronSimError
 
 from sidecar.backrest.jsontext import parse_integer
-from sidecar.backrest.plan import Schedule
+from sidecar.backrest.plan import Clock, Schedule
 from sidecar.lib.text import SpecInvalid, counted, quoted
 from sidecar.schedule.cron import FIELDS, CronField, read_element
 from sidecar.schedule.jitter import Jitter, fnv1a_32, has_jitter, parse_jitter
@@ -120,6 +120,17 @@ def schedule_of(raw: Mapping[str, Any]) -> Schedule | None:
     if not found:
         return Schedule()
     return _read_member(*found[0]) if len(found) == 1 else None
+
+
+def period_of(raw: object) -> float:
+    """Return the seconds of a pause that counts from the last run; 0 for another schedule.
+
+    `raw` is a document's schedule object, as for `schedule_of`.
+    """
+    if not isinstance(raw, Mapping) or raw.get("clock") != Clock.LAST_RUN:
+        return 0.0
+    found = schedule_of(raw)
+    return 0.0 if found is None else 3600.0 * found.every_hours + 86400.0 * found.every_days
 
 
 def _read_member(name: str, value: Any) -> Schedule | None:

@@ -25,6 +25,7 @@ from sidecar.backrest.jsontext import decode
 from sidecar.backrest.rules import check_document
 from sidecar.cli.output.lint import render_lint
 from sidecar.cli.output.plan_table import render_table
+from sidecar.docker.compose import load
 from sidecar.docker.compose.load import ComposeReading, load_compose
 from sidecar.docker.compose.tool import find_tool, run_program
 from sidecar.docker.models import Container, Inventory, Mount
@@ -32,7 +33,6 @@ from sidecar.labels.policy import Policy
 from sidecar.labels.problem import Severity
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.propose import DesiredState, propose
-from sidecar.reconciler import observe
 from sidecar.reconciler.lint import LintReport, lint_once
 from sidecar.reconciler.reconcile import PassOutcome, reconcile_now
 from sidecar.reconciler.settings import InventorySource, ReconcilerSettings
@@ -103,7 +103,7 @@ def stack(request: pytest.FixtureRequest, compose: dict[str, str]) -> Iterator[S
         reading = load_compose(["compose.yaml"], environment=compose)
         answer = _answer(name, reading, compose)
         moved = _moved(reading, name)
-        patch.setattr(observe, "load_compose", lambda _: moved)
+        patch.setattr(load, "load_compose", lambda _: moved)
         settings = ReconcilerSettings(
             FOLDER / "config.json", POLICY, InventorySource(compose=("compose.yaml",))
         )

@@ -7,12 +7,10 @@ from itertools import takewhile
 from typing import Required
 from urllib.parse import quote
 
-from pydantic import TypeAdapter
-
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.answers import WireMount, validated
+from sidecar.docker.answers import AnswerShape, WireMount, validated
 from sidecar.docker.client import DockerClient
 from sidecar.docker.models import Mount
 from sidecar.docker.records import mounts_of
@@ -96,8 +94,8 @@ class _Top(TypedDict):
     Processes: list[list[str]] | None
 
 
-_INSPECTED = TypeAdapter(_InspectedBackrest)
-_TOP = TypeAdapter(_Top)
+_INSPECTED = AnswerShape[_InspectedBackrest](_InspectedBackrest)
+_TOP = AnswerShape[_Top](_Top)
 
 
 def find_backrest(connection: DockerClient, name: str) -> BackrestContainer | None:

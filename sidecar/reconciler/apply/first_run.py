@@ -14,7 +14,6 @@ from typing import Any
 from sidecar.backrest.api import ApiError, ApiTrouble, BackrestApi
 from sidecar.backrest.document import Document, parse_document
 from sidecar.backrest.operations import Operation, OperationEnd, Status, is_busy, pending_plans
-from sidecar.backrest.plan import Clock
 from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.log import log_event
@@ -22,7 +21,7 @@ from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.apply.context import LastPass, StepResult
 from sidecar.reconciler.apply.idle import MARGIN
 from sidecar.reconciler.state import FirstRun, Memory
-from sidecar.schedule.parse import schedule_of
+from sidecar.schedule.parse import period_of
 
 _LOOK_SECONDS = 60.0
 _BUSY_SECONDS = 15.0
@@ -156,14 +155,6 @@ class FirstRuns:
             known = state.first_runs.get(plan_id, FirstRun(self._clocks.wall()))
             first = replace(known, **fields)
             self._memory.change(first_runs={**state.first_runs, plan_id: first})
-
-
-def period_of(schedule: object) -> float:
-    """Return the seconds of a pause that counts from the last run; 0 for another schedule."""
-    if not isinstance(schedule, Mapping) or schedule.get("clock") != Clock.LAST_RUN:
-        return 0.0
-    found = schedule_of(schedule)
-    return 0.0 if found is None else _HOUR * found.every_hours + _DAY * found.every_days
 
 
 def pauses_of(plans: Mapping[str, Mapping[str, Any]], prefix: str) -> dict[str, float]:

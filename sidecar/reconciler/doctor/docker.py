@@ -4,12 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Required
 
-from pydantic import TypeAdapter
-
 # pydantic wants this one below Python 3.12.
 from typing_extensions import TypedDict
 
-from sidecar.docker.answers import validated
+from sidecar.docker.answers import AnswerShape, validated
 from sidecar.docker.endpoint import find_endpoint
 from sidecar.docker.failures import RequestRefused
 from sidecar.lib.errors import InventoryError
@@ -39,7 +37,7 @@ class _DockerVersion(TypedDict, total=False):
     ApiVersion: Required[str]
 
 
-_VERSION = TypeAdapter(_DockerVersion)
+_VERSION = AnswerShape[_DockerVersion](_DockerVersion)
 
 
 def check_reachable(context: CheckContext) -> CheckResult | Found:

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.lib.errors import InventoryError
 from sidecar.planner.documents import NO_RUNNER, Placement
-from sidecar.reconciler import runner_document
+from sidecar.reconciler.apply import container
 from sidecar.reconciler.apply.container import BackrestContainer, is_bundled_runner
 from sidecar.reconciler.runner_document import has_let_go
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
@@ -54,7 +54,7 @@ def test_backrest_has_let_go_once_it_has_read_the_document(
             raise found
         return found
 
-    monkeypatch.setattr(runner_document, "find_backrest", find)
+    monkeypatch.setattr(container, "find_backrest", find)
     settings = ReconcilerSettings(config)
 
     assert has is has_let_go(settings, State(written_at=written_at), NO_RUNNER, STARTED + 9)
@@ -64,7 +64,7 @@ def test_without_a_document_nothing_is_held(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """There is nothing that Backrest could have read."""
-    monkeypatch.setattr(runner_document, "find_backrest", lambda *_: backrest())
+    monkeypatch.setattr(container, "find_backrest", lambda *_: backrest())
 
     assert has_let_go(ReconcilerSettings(tmp_path / "config.json"), State(), NO_RUNNER, STARTED + 9)
 
@@ -123,7 +123,7 @@ def test_where_an_address_is_named_and_nobody_answers_nothing_is_known(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """That there is no container does not tell then that Backrest does not run."""
-    monkeypatch.setattr(runner_document, "find_backrest", lambda *_: None)
+    monkeypatch.setattr(container, "find_backrest", lambda *_: None)
     access = BackrestLogin("http://127.0.0.1:1")
     settings = ReconcilerSettings(tmp_path / "config.json", access=access)
 

@@ -16,8 +16,9 @@ from sidecar.labels.policy import Policy
 from sidecar.lib.clocks import Clocks
 from sidecar.planner.propose import DesiredState, Planner
 from sidecar.reconciler.apply.context import GoodPass, LastPass
-from sidecar.reconciler.apply.first_run import FirstRuns, begun_plans, pauses_of, period_of
+from sidecar.reconciler.apply.first_run import FirstRuns, begun_plans, pauses_of
 from sidecar.reconciler.state import FirstRun, Memory, State
+from sidecar.schedule.parse import period_of
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 NOON = datetime(2026, 3, 4, 12, 0, tzinfo=UTC).timestamp()
