@@ -25,10 +25,11 @@ class Step:
 
 
 class Child(NamedTuple):
-    """What one child process took: wall seconds, and its peak memory in bytes."""
+    """What one child process took: wall seconds, peak memory in bytes, processor seconds."""
 
     seconds: float
     peak: int
+    cpu: float = 0.0
 
 
 def rounds_of(
@@ -74,24 +75,32 @@ start = time.perf_counter()
 actions = [(os.POSIX_SPAWN_DUP2, null, 1)]
 pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=actions)
 status, usage = os.wait4(pid, 0)[1:]
-print(time.perf_counter() - start, usage.ru_maxrss * 1024, os.waitstatus_to_exitcode(status))
+seconds = time.perf_counter() - start
+cpu = usage.ru_utime + usage.ru_stime
+print(seconds, usage.ru_maxrss * 1024, cpu, os.waitstatus_to_exitcode(status))
 """
 
 
-def run_child(arguments: Sequence[str]) -> Child:
+def compiled(folder: Path) -> dict[str, str]:
+    """Return the environment of programs that are compiled, as installed ones are, in `folder`."""
+    kept = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+    return kept | {"PYTHONPYCACHEPREFIX": str(folder)}
+
+
+def run_child(arguments: Sequence[str], environ: Mapping[str, str] = os.environ) -> Child:
     """Run our Python with `arguments`, output thrown away; raises RuntimeError if it fails."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
     done = subprocess.run(
         [sys.executable, "-S", "-E", "-c", _LAUNCHER, sys.executable, *arguments],
-        env=os.environ | {"PYTHONPATH": paths},
+        env={**environ, "PYTHONPATH": paths},
         stdout=subprocess.PIPE,
         text=True,
         check=True,
     )
-    seconds, peak, code = done.stdout.split()
+    seconds, peak, cpu, code = done.stdout.split()
     if code != "0":
         raise RuntimeError(f"{' '.join(arguments)} ended with {code}")
-    return Child(float(seconds), int(peak))
+    return Child(float(seconds), int(peak), float(cpu))
 
 
 def median_child(children: Sequence[Child]) -> Child:

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from benchmarks.measure import ROOT
+from benchmarks.measure import ROOT, compiled
 
 PLAN, REPO, INSTANCE = "bench", "store", "bench"
 _PASSWORD = "bench"  # noqa: S105 - of a repository that lives for minutes
@@ -39,7 +39,8 @@ class Stage:
     def environment(self) -> dict[str, str]:
         """What restic and the runner are started with: the same cache, no other settings."""
         names = ("BACKREST", "RESTIC", "DOCKER")
-        kept = {key: value for key, value in os.environ.items() if not key.startswith(names)}
+        environ = compiled(self.folder / "compiled")
+        kept = {key: value for key, value in environ.items() if not key.startswith(names)}
         paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH", "")]))
         own = {"XDG_CACHE_HOME": str(self.folder / self.cache), "RESTIC_PASSWORD": _PASSWORD}
         return kept | own | {"PYTHONPATH": paths}
