@@ -49,9 +49,13 @@ install_packages() {
         note "missing, and only root on Debian can install them: ${missing[*]}"
         return 1
     fi
-    note "installing ${missing[*]}"
     export DEBIAN_FRONTEND=noninteractive
-    quietly apt-get -o DPkg::Lock::Timeout=120 update || return 1
+    if [[ -z ${packages_listed-} ]]; then
+        note "reading Debian's list of packages"
+        quietly apt-get -o DPkg::Lock::Timeout=120 update || return 1
+        packages_listed=yes
+    fi
+    note "installing ${missing[*]}"
     install_without_services "${missing[@]}"
 }
 
@@ -183,7 +187,9 @@ prepare_venv() {
     fi
     note "preparing .venv: a minute or more, once"
     python=$(require_python) || exit
+    note "  installing the $(grep -c '^[a-z]' constraints.txt) Python packages of constraints.txt"
     make_venv "$venv" "$python" constraints.txt
+    note "  installing backrest-sidecar, which is read where it lies"
     quietly "$venv/bin/python" -m pip --disable-pip-version-check install \
         --no-deps --no-build-isolation -e . || die "cannot install this package"
     stamp_of_venv >"$venv/stamp"

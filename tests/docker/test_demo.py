@@ -14,6 +14,8 @@ from world import World
 
 ROOT = Path(__file__).parent.parent.parent
 LABEL = "sample-stack.file"
+# Of a terminal that is read at one look, what is installed included.
+LINES, COLUMNS = 80, 80
 
 
 def demo(engine: PrivateEngine) -> subprocess.CompletedProcess[str]:
@@ -35,13 +37,17 @@ def test_the_demo_writes_plans_backs_them_up_and_leaves_nothing(
     done = demo(engine)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    for service in ("web", "db", "queue"):
-        assert f'"id": "backrest_sidecar_demo_shop_{service}"' in done.stdout
+    assert "3 new, 0 changed" in done.stdout
     assert "0 new, 0 changed, 3 as they were" in done.stdout
     assert "has the plan of demo-shop-wiki-1" in done.stdout
     for service in ("web", "db", "queue", "wiki"):
         assert f"backup backrest_sidecar_demo_shop_{service}: success" in done.stdout
-    assert "receipt.txt came back as it was" in done.stdout.splitlines()[-1]
+    assert "receipt.txt came back as it was" in done.stdout
+    assert "4 snapshots, 1 verified, 1 folder restored" in done.stdout
+    assert "To try next:" in done.stdout
+    lines = (done.stdout + done.stderr).splitlines()
+    assert len(lines) <= LINES
+    assert [] == [line for line in lines if len(line) > COLUMNS]
     assert docker_client.containers(all=True, filters={"label": LABEL}) == []
     assert not docker_client.volumes(filters={"label": LABEL})["Volumes"]
     for image in ("backrest-sidecar-demo", "backrest-sidecar-demo-wiki"):
