@@ -71,6 +71,8 @@ def runner_pages(status: RunnerReport) -> list[BaseRoute]:
     """Return the routes of the pages."""
     pages = {
         "/healthz": lambda: health_page(status.health().sentences, "all is well"),
+        # A restart helps where this one fails, and nowhere else.
+        "/livez": lambda: health_page(status.health().against(HealthAspect.ALIVE), "alive"),
         "/readyz": lambda: health_page(status.health().against(HealthAspect.READY), "ready"),
         "/metrics": lambda: _metrics(status),
         "/status": lambda: json_page(status_json(status.snapshot())),

@@ -230,6 +230,17 @@ class Stack:
             self.compose("down", "--volumes", "--timeout", "1", folder=folder)
 
 
+def services_with_socket(stack: Stack, client: docker.APIClient) -> set[str]:
+    """Name the services of a stack that have the engine's socket mounted."""
+    label = ["com.docker.compose.project=backup"]
+    return {
+        str(entry["Labels"]["com.docker.compose.service"])
+        for entry in client.containers(all=True, filters={"label": label})
+        for mount in entry["Mounts"]
+        if mount["Source"] == str(stack.engine.socket)
+    }
+
+
 @contextmanager
 def running_stack(
     engine: PrivateEngine, folder: Path, tool: Sequence[str], *files: str

@@ -1,4 +1,4 @@
-"""compose.socket-proxy.yaml: what it grants is what is needed, and the doctor tests all of it."""
+"""The socket proxies: what they grant is what is needed, and the doctor tests all of it."""
 
 import re
 from collections.abc import Iterator, Mapping
@@ -18,12 +18,13 @@ from sidecar.reconciler.doctor import docker as reading
 from sidecar.reconciler.doctor import rights
 from sidecar.reconciler.doctor.check import CheckStatus
 from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource
-from stack_world import ROOT, WEB, Stack, compose_file, running_stack
+from stack_world import ROOT, WEB, Stack, compose_file, running_stack, services_with_socket
 from tests.fakes.proxy_program import parse_rules
 from tests.fakes.socket_proxy import SocketProxy
 from world import World
 
 FILE = "compose.socket-proxy.yaml"
+RUNNER_FILE = "compose.runner-socket-proxy.yaml"
 # The image is built from the Dockerfile first.
 pytestmark = pytest.mark.timeout(600)
 
@@ -40,10 +41,10 @@ class Grant:
         return f"{self.name}-{self.method}-{self.rule.rpartition('/')[2]}"
 
 
-def grants() -> list[Grant]:
-    """Read the file's grants with the names that stand behind them."""
+def grants(file: str = FILE) -> list[Grant]:
+    """Read a file's grants with the names that stand behind them."""
     line = re.compile(r"^ +- -allow([A-Z]+)=(\S+) # ([A-Z_]+)$", re.MULTILINE)
-    return [Grant(*found) for found in line.findall((ROOT / FILE).read_text())]
+    return [Grant(*found) for found in line.findall((ROOT / file).read_text())]
 
 
 GRANTS = grants()
@@ -101,6 +102,15 @@ def test_every_grant_has_the_doctors_name_for_it() -> None:
     flags = compose_file(FILE)["services"]["socket-proxy"]["command"]
     assert rules_without() == parse_rules(flags)
     assert len([flag for flag in flags if flag.startswith("-allow")]) == len(GRANTS) + 1
+
+
+def test_the_file_for_the_runner_is_the_same_but_for_who_may_ask() -> None:
+    """What is tried below with one of them holds for both."""
+    theirs, ours = (compose_file(name)["services"]["socket-proxy"] for name in (FILE, RUNNER_FILE))
+    assert GRANTS == grants(RUNNER_FILE)
+    assert "-allowfrom=backrest,sidecar" in theirs["command"]
+    command = [flag.replace("=backrest,", "=runner,") for flag in theirs["command"]]
+    assert {**theirs, "command": command} == ours
 
 
 def test_it_grants_what_the_doctor_tests_and_no_more() -> None:
@@ -261,15 +271,7 @@ def test_the_doctor_finds_nothing_wrong_behind_the_proxy(stack: Stack) -> None:
 
 def test_nobody_but_the_proxy_has_the_socket(stack: Stack, stack_client: docker.APIClient) -> None:
     """And through the proxy nobody makes a container."""
-    socket = str(stack.engine.socket)
-    label = ["com.docker.compose.project=backup"]
-    with_socket = {
-        entry["Labels"]["com.docker.compose.service"]
-        for entry in stack_client.containers(all=True, filters={"label": label})
-        for mount in entry["Mounts"]
-        if mount["Source"] == socket
-    }
-    assert {"socket-proxy"} == with_socket
+    assert {"socket-proxy"} == services_with_socket(stack, stack_client)
     assert "backup" in stack.in_backrest("docker ps")
     assert "Forbidden" in stack.in_backrest("docker run --rm busybox:stable true", 125)
     assert "Forbidden" in stack.in_backrest("docker rm --force backrest", 1)

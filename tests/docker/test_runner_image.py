@@ -232,6 +232,29 @@ def test_the_daemon_needs_no_more_than_to_read_what_it_saves(stage: Stage) -> No
     assert seconds < STOP_SECONDS
 
 
+def test_it_goes_on_as_another_user(stage: Stage) -> None:
+    """Of root's rights two are left, to become that user; what it writes is that user's."""
+    user = 1000
+    repository = stage.folder.parent / "repository"
+    repository.mkdir()
+    for path in (repository, stage.folder, stage.folder / "config.json"):
+        shutil.chown(path, user, user)
+    sidecar = stage.sidecar()
+    sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
+    runner = stage.runner(
+        **HARDENED,
+        cap_add=["SETUID", "SETGID"],
+        environment={"PUID": str(user)},
+        tmpfs={"/tmp": "", "/cache": ""},
+    )
+    runner.wait(lambda: runner.health() == "healthy", "a daemon")
+
+    assert "success" in stage.said_in(runner, "backrest-runner", "backup", PLAN)
+
+    written = [*repository.rglob("*"), *(stage.folder / ".runner").rglob("*")]
+    assert {user} == {path.stat().st_uid for path in written}
+
+
 def test_nothing_is_compiled_when_it_runs(stage: Stage) -> None:
     """Whatever the daemon and the commands import was compiled in the build."""
     runner = stage.runner("daemon")

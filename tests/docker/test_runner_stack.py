@@ -8,12 +8,13 @@ import docker
 import pytest
 
 from private_docker import PrivateEngine
-from stack_world import PLAN, WEB, Stack, provide_runner, wait_until
+from stack_world import PLAN, WEB, Stack, provide_runner, services_with_socket, wait_until
 
 # Three images are built from the Dockerfile first.
 pytestmark = pytest.mark.timeout(900)
 
 FILE, RESTORE = "compose.runner.yaml", "compose.runner-restore.yaml"
+PROXY = "compose.runner-socket-proxy.yaml"
 WEB_PLAN = f"{PLAN}shop_web"
 EVERY_MINUTE = WEB.replace(
     'backrest.enable: "true"',
@@ -154,6 +155,36 @@ def test_what_is_saved_can_only_be_read(stack: Stack) -> None:
     script = f"echo x >{data_of(stack)}/x"
     said = stack.compose("exec", "-T", "runner", "sh", "-c", script, status=2)
     assert "Read-only file system" in said.stderr
+
+
+def test_the_same_goes_through_a_socket_proxy(stack: Stack, stack_client: docker.APIClient) -> None:
+    """Hooks that stop, run a command and start; a restore that stops; and nothing is missing."""
+    await_plan(stack)
+    stack.compose("down")
+    stack.files = (FILE, PROXY)
+    try:
+        stack.compose("up", "--detach")
+        assert {"socket-proxy"} == services_with_socket(stack, stack_client)
+        await_plan(stack)
+        dump = data_of(stack) / "dump.txt"
+        dump.unlink(missing_ok=True)
+        assert "success" in runner(stack, "backup", WEB_PLAN)
+        # That may have been a run whose hooks had run before.
+        wait_until(dump.exists, "a dump")
+        said = stack.sidecar("doctor")
+        assert " 0 failure" in said
+        assert "tcp://socket-proxy:2375 lets hooks" in said
+        (data_of(stack) / "index.html").write_text("defaced\n")
+        stack.compose("stop", "runner")
+        stack.files = (FILE, PROXY, RESTORE)
+        given = ("run", "--rm", "--no-deps", "-T", "runner", "restore", WEB_PLAN)
+        said = stack.compose(*given, "--in-place", "--stop").stdout
+        assert "hello\n" == (data_of(stack) / "index.html").read_text(), said
+    finally:
+        stack.files = (FILE, PROXY)
+        stack.compose("down")
+        stack.files = (FILE,)
+        stack.compose("up", "--detach")
 
 
 def test_backrest_takes_over_and_gives_back(stack: Stack) -> None:

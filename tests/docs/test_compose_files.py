@@ -9,6 +9,8 @@ from typing import Any
 import pytest
 import yaml
 
+from sidecar import __version__
+
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path.name for path in ROOT.glob("compose*.yaml"))
 SOCKET = "/var/run/docker.sock"
@@ -35,6 +37,7 @@ def test_these_are_the_files() -> None:
         "compose.engines.yaml",
         "compose.restore.yaml",
         "compose.runner-restore.yaml",
+        "compose.runner-socket-proxy.yaml",
         "compose.runner.yaml",
         "compose.socket-proxy.yaml",
         "compose.yaml",
@@ -109,19 +112,30 @@ def test_both_are_in_the_same_time_zone() -> None:
 
 def test_the_override_for_the_proxy_replaces_each_socket() -> None:
     """Where the stack mounts one, the override puts nothing in its place."""
-    for name, service in services("compose.yaml").items():
-        if SOCKET in mounts("compose.yaml", name):
-            assert mounts("compose.socket-proxy.yaml", name)[SOCKET] == ("/dev/null", "ro")
-            assert "engine" not in service.get("networks", [])
-    assert mounts("compose.socket-proxy.yaml", "socket-proxy")[SOCKET][0].endswith("docker.sock}")
+    for stack, override in (
+        ("compose.yaml", "compose.socket-proxy.yaml"),
+        ("compose.runner.yaml", "compose.runner-socket-proxy.yaml"),
+    ):
+        for name, service in services(stack).items():
+            if SOCKET in mounts(stack, name):
+                assert mounts(override, name)[SOCKET] == ("/dev/null", "ro")
+                assert "engine" not in service.get("networks", [])
+        assert mounts(override, "socket-proxy")[SOCKET][0].endswith("docker.sock}")
 
 
-@pytest.mark.parametrize("name", ["compose.yaml", "compose.socket-proxy.yaml"])
-def test_images_of_others_are_pinned(name: str) -> None:
+@pytest.mark.parametrize("name", [name for name in FILES if name != "compose.dry-run.yaml"])
+def test_images_are_pinned(name: str) -> None:
     """To a release, since what they do was tried with that one."""
-    images = {service.get("image", "") for service in services(name).values()}
-    ours = "ghcr.io/backrest-sidecar/backrest-sidecar"
-    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images - {ours, ""})
+    images = {service["image"] for service in services(name).values() if "image" in service}
+    assert all(re.search(r":v?\d+\.\d+\.\d+$", image) for image in images)
+
+
+def test_images_of_ours_are_those_of_this_version() -> None:
+    """In the Compose files, and where a page shows a part of one."""
+    read = [ROOT / name for name in FILES] + [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    named = re.compile(r"image: ghcr\.io/backrest-sidecar/(?:[\w-]+)(:\S+)?")
+    tags = {tag for file in read for tag in named.findall(file.read_text())}
+    assert {f":{__version__}"} == tags
 
 
 def test_the_demo_workloads_are_those_of_the_demo() -> None:

@@ -1070,6 +1070,18 @@ def test_every_metric_has_a_page(world: World) -> None:
             raise AssertionError
 
 
+def test_a_daemon_that_cannot_work_is_alive(world: World) -> None:
+    """Whoever restarts what is not alive leaves it alone: without a document that helps nothing."""
+    world.config.unlink()
+    world.loader.refresh()
+    listening = replace(world.settings, listen=("127.0.0.1", 0))
+    with serve_runner(listening, world.api) as host:
+        pages = ("/livez", "/readyz")
+        assert [200, 503] == [ask(host.port, "GET", page)[0].status for page in pages]
+        world.now += HOUR
+        assert [503, 503] == [ask(host.port, "GET", page)[0].status for page in pages]
+
+
 def test_disks_are_those_of_the_state_and_of_local_repositories(tmp_path: Path) -> None:
     """Each once, by the first path on it; what is not there or elsewhere is left out."""
     repos = [Repo("a", str(tmp_path)), Repo("b", "s3:https://x"), Repo("c", str(tmp_path / "no"))]
