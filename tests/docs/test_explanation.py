@@ -106,7 +106,7 @@ def test_what_is_compared_is_named_with_its_version() -> None:
         r"^\| \[([a-z-]+)\]\(https://\S+\) \| .*commit [0-9a-f]{7}.* \|", text, re.MULTILINE
     )
 
-    assert len(programs) == 6
+    assert len(programs) == 7
     head = next(line for line in text.splitlines() if line.startswith("| | ours |"))
     assert [cell.strip() for cell in head.split("|")[3:-1]] == programs
     assert [name for name in programs if f"\n## {name}\n" not in text] == []
