@@ -233,7 +233,7 @@ def test_the_daemon_needs_no_more_than_to_read_what_it_saves(stage: Stage) -> No
 
 
 def test_it_goes_on_as_another_user(stage: Stage) -> None:
-    """Of root's rights two are left, to become that user; what it writes is that user's."""
+    """Root's rights are for becoming that user, and for the health check; it writes as that user."""
     user = 1000
     repository = stage.folder.parent / "repository"
     repository.mkdir()
@@ -243,7 +243,7 @@ def test_it_goes_on_as_another_user(stage: Stage) -> None:
     sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
     runner = stage.runner(
         **HARDENED,
-        cap_add=["SETUID", "SETGID"],
+        cap_add=["DAC_OVERRIDE", "SETUID", "SETGID"],
         environment={"PUID": str(user)},
         tmpfs={"/tmp": "", "/cache": ""},
     )
