@@ -41,7 +41,7 @@ def test_the_demo_writes_plans_backs_them_up_and_leaves_nothing(
     assert "0 new, 0 changed, 3 as they were" in done.stdout
     assert "has the plan of demo-shop-wiki-1" in done.stdout
     for service in ("web", "db", "queue", "wiki"):
-        assert f"backup backrest_sidecar_demo_shop_{service}: success" in done.stdout
+        assert f"backup demo-shop/{service}: success" in done.stdout
     assert "receipt.txt came back as it was" in done.stdout
     assert "4 snapshots, 1 verified, 1 folder restored" in done.stdout
     assert "To try next:" in done.stdout

@@ -23,9 +23,7 @@ from sidecar.schedule.describe import describe_retention, describe_schedule
 from sidecar.schedule.fires import backrest_fires
 from sidecar.schedule.parse import schedule_of
 
-RESTART_NOTE = (
-    "The bundled runner sees that; Backrest reads the file only when it starts, so restart it then."
-)
+RESTART_NOTE = "The runner sees that at once; Backrest reads it only when it starts: restart it."
 NEVER_RUN = (
     "Backrest counts that from its own start until the plan has run for the first time",
     (
