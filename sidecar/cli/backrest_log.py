@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sidecar.reconciler.settings import BackrestLogin
+    from sidecar.reconciler.status import StatusReport
     from sidecar.runner.plan_facts import BackrestLog
 
-NOT_ASKED = "nothing is known of its runs: neither Backrest nor a runner's journal tells"
-ASK_HINT = "give --backrest-url, or start backrest-runner"
+_UNKNOWN = "nothing is known of its runs"
+_NOT_ASKED = f"{_UNKNOWN}: neither Backrest nor a runner's journal tells"
+_ASK_HINT = "give --backrest-url, or start backrest-runner"
 
 
 def build_login(flags: Mapping[str, Any], prefix: str) -> "BackrestLogin":
@@ -35,7 +37,24 @@ def read_log(login: "BackrestLogin") -> "BackrestLog":
     try:
         operations = read_operations(login)
     except ApiError as error:
-        return BackrestLog(None, f"nothing is known of its runs: {error.message}", error.hint)
+        return BackrestLog(None, f"{_UNKNOWN}: {error.message}", error.hint)
     if operations is None:
-        return BackrestLog(None, NOT_ASKED, ASK_HINT)
+        return _nobody_asked()
     return BackrestLog(runs_by_plan(operations))
+
+
+def log_of(report: "StatusReport") -> "BackrestLog":
+    """Return what the sidecar's status has read of Backrest's log already."""
+    from sidecar.reconciler.status import NO_API
+    from sidecar.runner.plan_facts import BackrestLog
+
+    if report.trouble == NO_API:
+        return _nobody_asked()
+    why = f"{_UNKNOWN}: {report.words}" if report.trouble else ""
+    return BackrestLog(report.runs, why, report.hint)
+
+
+def _nobody_asked() -> "BackrestLog":
+    from sidecar.runner.plan_facts import BackrestLog
+
+    return BackrestLog(None, _NOT_ASKED, _ASK_HINT)

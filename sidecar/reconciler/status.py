@@ -7,8 +7,10 @@ from typing import Any
 
 from sidecar.backrest.api import ApiError, BackrestApi
 from sidecar.backrest.operations import Operation, OperationEnd, PlanRuns, runs_by_plan
+from sidecar.backrest.workloads import WorkloadRecord, join_lines, parse_workloads
 from sidecar.labels.problem import Problem, Severity, problem_of
-from sidecar.planner.propose import Proposal
+from sidecar.planner.propose import DesiredState, Proposal
+from sidecar.planner.records import WorkloadRecords
 from sidecar.reconciler.reconcile import preview_now
 from sidecar.reconciler.settings import BackrestLogin, ReconcilerSettings
 from sidecar.reconciler.state import State
@@ -19,7 +21,6 @@ from sidecar.schedule.parse import schedule_of
 
 NO_API = "none"
 """The trouble where no API was named."""
-_NO_API_WORDS = "Nothing is known of the runs, because no --backrest-url was given."
 
 _RENAMED = "plan.renamed"
 _FAR = timedelta(days=4 * 366)
@@ -79,9 +80,10 @@ class WorkloadStatus:
 class StatusReport:
     """All rows at one moment; `now` is aware, in the zone that times are shown in.
 
-    `trouble`: why nothing is known of the runs, None when something is; `words`: the same
-    as a sentence. `waits`: changes that Backrest has not loaded, what a backup left
-    stopped, an edit that Backrest has not read.
+    `trouble`: why Backrest's log is not known, None when it is; `words`: the same as a part of a
+    sentence, `hint` what to do. `runs`: what the log tells of each plan, by its id. `waits`:
+    changes that Backrest has not loaded, what a backup left stopped, an edit that Backrest has not
+    read. `workloads`: all that have a plan or data.
     """
 
     rows: tuple[WorkloadStatus, ...]
@@ -89,7 +91,10 @@ class StatusReport:
     config: str = ""
     trouble: str | None = None
     words: str = ""
+    hint: str = ""
+    runs: Mapping[str, PlanRuns] | None = None
     waits: tuple[Wait, ...] = ()
+    workloads: tuple[WorkloadRecord, ...] = ()
 
     @property
     def needs_attention(self) -> bool:
@@ -111,17 +116,28 @@ def run_status(
     zone = resolve_zone(timezone, source.docker_sock, policy.runner_container)
     now = datetime.now(zone.zone)
     outcome = preview_now(settings, now, environment)
-    operations, trouble, words = None, None, ""
+    operations, trouble, words, hint = None, None, "", ""
     try:
         operations = read_operations(settings.access)
     except ApiError as error:
-        trouble, words = str(error.kind), f"Nothing is known of the runs: {error}."
+        trouble, words, hint = str(error.kind), error.message, error.hint
     else:
-        if operations is None:
-            trouble, words = NO_API, _NO_API_WORDS
+        trouble = NO_API if operations is None else None
     report = gather_status(outcome.proposal, operations, outcome.state, now)
-    waits = find_waits(settings, outcome.desired, outcome.state)
-    return replace(report, config=outcome.config, trouble=trouble, words=words, waits=waits)
+    return replace(
+        report,
+        config=outcome.config,
+        trouble=trouble,
+        words=words,
+        hint=hint,
+        waits=find_waits(settings, outcome.desired, outcome.state),
+        workloads=workloads_of(outcome.proposal, outcome.desired),
+    )
+
+
+def workloads_of(proposal: Proposal, desired: DesiredState) -> tuple[WorkloadRecord, ...]:
+    """Return the workloads with a plan or with data, as the daemon writes them into its file."""
+    return parse_workloads(join_lines(WorkloadRecords().lines(proposal, desired)))
 
 
 def read_operations(access: BackrestLogin) -> list[Operation] | None:
@@ -147,7 +163,7 @@ def gather_status(
         replace(row, owner=owner.key) if (owner := state.owners.get(row.plan)) else row
         for row in _rows(proposal, known, since, frozenset(state.disabled), now)
     ]
-    return StatusReport(tuple(rows), now)
+    return StatusReport(tuple(rows), now, runs=known)
 
 
 def _rows(

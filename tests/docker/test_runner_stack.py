@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import docker
@@ -20,6 +21,18 @@ EVERY_MINUTE = WEB.replace(
     'backrest.enable: "true"',
     'backrest.enable: "true"\n      backrest.schedule: "* * * * *"\n      backrest.keep: "last=1"',
 )
+
+
+UNLABELLED = """
+services:
+  redis:
+    image: busybox:stable
+    command: ["sleep", "86400"]
+    stop_signal: SIGKILL
+    network_mode: none
+    volumes: ["memory:/data"]
+volumes: {memory: {}}
+"""
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +115,29 @@ def is_left_alone(stack: Stack, client: docker.APIClient) -> bool:
     web = {"label": ["com.docker.compose.project=shop", "com.docker.compose.service=web"]}
     states = [str(one["State"]) for one in client.containers(all=True, filters=web)]
     return states == ["running"] and not list((stack.config.parent / ".quiesced").iterdir())
+
+
+def test_both_programs_tell_whether_everything_is_backed_up(stack: Stack) -> None:
+    """A service that was saved, one whose night has yet to come, and data that is in no plan."""
+    await_plan(stack)
+    assert "success" in runner(stack, "backup", WEB_PLAN)
+    stack.add("media", UNLABELLED)
+    given = [*stack.tool, "-f", FILE, "exec", "-T", "runner", "backrest-runner", "status"]
+    wait_until(lambda: "media/redis" in stack.run(given, stack.folder).stdout, "its name")
+
+    said = [
+        json.loads(command("status", "--output", "json", status=3))
+        for command in (stack.sidecar, partial(runner, stack))
+    ]
+
+    states = {"backup/runner": "never_saved", "media/redis": "no_plan", "shop/web": "protected"}
+    unsaved = [{"service": "media/redis", "path": "/data", "why": "not labelled"}]
+    for one in said:
+        assert states == {row["service"]: row["state"] for row in one["services"]}
+        assert (unsaved, 1, 3) == (one["in_no_plan"], one["protected"], one["total"])
+    last = runner(stack, "status", status=3).splitlines()[-1]
+    assert last.startswith("1 of 3 services protected, newest ")
+    assert last.endswith("; in no plan: media/redis /data")
 
 
 def test_a_backup_is_verified_and_restored_where_it_was(stack: Stack) -> None:

@@ -442,6 +442,9 @@ class FakeBackrest:
     def _end(self, entry: _Entry, status: Status, message: str, snapshot: str) -> None:
         if snapshot:
             entry.json["snapshotId"] = snapshot
+        if status in {Status.SUCCESS, Status.WARNING} and "operationBackup" in entry.json:
+            summary = {"totalFilesProcessed": "3", "totalBytesProcessed": "4096"}
+            entry.json["operationBackup"] = {"lastStatus": {"summary": summary}}
         self._mark(entry, status, message, self._now())
         entry.ended = True
         # What was queued before the last save of the document is not queued again.

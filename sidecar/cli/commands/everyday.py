@@ -1,6 +1,8 @@
-"""status and backup: what people want of Backrest every day, by the names of their services."""
+"""status and backup: what people want every day, by the names of their services."""
 
+import json
 import os
+from datetime import UTC
 from functools import partial
 from typing import Any
 
@@ -18,13 +20,14 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
-from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
-from sidecar.reconciler.settings import parse_duration
+from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
 
 @click.command()
 @documents_option
+@option("--wide", "is_wide", is_flag=True, help="Show the ids of plans and repositories, too.")
+@option("--watch", "is_watched", is_flag=True, help="Show it anew every ten seconds, until Ctrl-C.")
 @option(
     "--output",
     type=click.Choice(["table", "json"]),
@@ -37,24 +40,69 @@ from sidecar.reconciler.settings import parse_duration
 @policy_options
 @lifetime_options
 @log_options
-def status(output: str, timezone: str | None, **flags: Any) -> None:
-    """Show each workload: its plan, last and next run, and what is wrong with it.
+def status(
+    output: str, timezone: str | None, is_wide: bool, is_watched: bool, **flags: Any
+) -> None:
+    """Tell whether everything is backed up: each service, and each data mount in no plan.
 
-    What was run is Backrest's to know: give --backrest-url to see it.
+    What backrest-runner ran is read from its journal, if .runner lies beside the document; what
+    Backrest ran only Backrest knows: give --backrest-url. What cannot be known is shown as – and is
+    never taken for good.
 
-    Exit status: 0 all is well; 1 failed; 3 something needs attention.
+    Exit status: 0 everything is; 1 failed; 3 something is not, or is not known.
 
     \b
     Examples:
       backrest-sidecar status --backrest-url http://backrest:9898
+      backrest-sidecar status --watch
       backrest-sidecar status --output json
     """
-    from sidecar.cli.output.status import render_status
-    from sidecar.reconciler.status import run_status
+    settings = build_settings(flags)
 
-    report = run_status(build_settings(flags), dict(os.environ), timezone)
-    echo(render_status(report, output, terminal_width()), form=output)
-    raise click.exceptions.Exit(ATTENTION if report.needs_attention else SUCCESS)
+    def read() -> tuple[str, int]:
+        return read_status(settings, timezone, output, is_wide=is_wide)
+
+    if is_watched:
+        from sidecar.cli.output.watch import watch
+
+        raise click.exceptions.Exit(watch(read))
+    text, result = read()
+    echo(text, form=output)
+    raise click.exceptions.Exit(result)
+
+
+def read_status(
+    settings: ReconcilerSettings, timezone: str | None, output: str, *, is_wide: bool
+) -> tuple[str, int]:
+    """Return the answer in that form, and the exit status."""
+    from sidecar.backrest.protection import assess
+    from sidecar.cli.backrest_log import log_of
+    from sidecar.cli.output.protection import protection_json, render_protection
+    from sidecar.cli.output.status import notes_json, render_notes
+    from sidecar.cli.output.terminal import terminal_width
+    from sidecar.reconciler.status import run_status
+    from sidecar.runner.plan_facts import read_plan_facts
+    from sidecar.runner.settings import RunnerSettings
+
+    report = run_status(settings, dict(os.environ), timezone)
+    beside = RunnerSettings(settings.config, runner_config=settings.runner_document)
+    now, zone = report.now.timestamp(), report.now.tzinfo or UTC
+    known = read_plan_facts(beside, os.environ, zone, log_of(report), now)
+    answer = assess(report.workloads, known.facts, beside.health_grace, now)
+    needs_attention = report.needs_attention or bool(known.warnings)
+    result = SUCCESS if answer.is_everything and not needs_attention else ATTENTION
+    if output == "json":
+        shown = {**protection_json(answer, known.warnings), **notes_json(report)}
+        return json.dumps(shown, indent=2, ensure_ascii=False), result
+    text = render_protection(
+        answer,
+        terminal_width(),
+        is_wide=is_wide,
+        warnings=known.warnings,
+        notes=render_notes(report),
+        needs_attention=needs_attention,
+    )
+    return text, result
 
 
 @click.command()

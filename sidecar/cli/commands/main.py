@@ -15,7 +15,7 @@ _COMMANDS = (
     CommandEntry(
         "status",
         f"{_HERE}everyday",
-        "Show each workload: its plan, last and next run, and what is wrong with it.",
+        "Tell whether everything is backed up: each service, and each data mount in no plan.",
         CommandGroup.EVERYDAY,
     ),
     CommandEntry(

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
-from sidecar.backrest.protection import PlanFacts, Protection, ProtectionState, Service
+from sidecar.backrest.protection import Judged, PlanFacts, Protection, ProtectionState, Service
 from sidecar.cli.output.terminal import Cell, Column, Meaning, Styled, styled, table
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
@@ -50,7 +50,7 @@ def render_protection(
     blocks = (
         [_table(answer, width, is_wide=is_wide)] if answer.services else [],
         [*_unsaved_lines(answer, width)],
-        [line for one in answer.services for line in _fault_lines(one, answer, width)],
+        [*_fault_lines(answer, width)],
         [
             line
             for one in told
@@ -104,17 +104,25 @@ def _unsaved_lines(answer: Protection, width: int | None) -> Iterator[str]:
     yield from _folded(f"  → {_LABEL_HINT}", width, "    ")
 
 
-def _fault_lines(service: Service, answer: Protection, width: int | None) -> Iterator[str]:
-    judged = service.judged
-    is_listed = any(one.service == service.name for one in answer.unsaved or ())
-    if judged.state is ProtectionState.NO_PLAN and not judged.hint and is_listed:
-        return
-    if not judged.state.is_good:
-        about = f"{service.name}: {judged.state.value}"
+def _fault_lines(answer: Protection, width: int | None) -> Iterator[str]:
+    """Yield what is wrong with services, once for all with which the same is."""
+    alike: dict[Judged, list[str]] = {}
+    for one in answer.services:
+        if not one.judged.state.is_good and not _is_told(one, answer):
+            alike.setdefault(one.judged, []).append(one.name)
+    for judged, names in alike.items():
+        about = f"{_named(names)}: {judged.state.value}"
         yield from _told(about, judged.why, judged.hint, width, _meaning(judged.state))
-    elif service.failure:
-        words, hint = f"its last run {service.failure}", "see how it ended"
-        yield from _told(service.name, words, hint, width, Meaning.UNSURE)
+    for one in answer.services:
+        if one.judged.state.is_good and one.failure:
+            words, hint = f"its last run {one.failure}", "see how it ended"
+            yield from _told(one.name, words, hint, width, Meaning.UNSURE)
+
+
+def _is_told(service: Service, answer: Protection) -> bool:
+    """Return whether it is among those in no plan, and there is nothing to add."""
+    is_bare = service.judged.state is ProtectionState.NO_PLAN and service.facts is None
+    return is_bare and any(one.service == service.name for one in answer.unsaved or ())
 
 
 def _told(

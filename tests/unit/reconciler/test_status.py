@@ -7,12 +7,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import click
 import pytest
 
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.operations import Operation, OperationEnd, PastRun, Status
-from sidecar.cli.output.status import render_status
+from sidecar.cli.output.status import notes_json, render_notes
 from sidecar.docker.models import Container, Inventory, Mount
 from sidecar.labels.policy import Policy
 from sidecar.lib.errors import InventoryError, StoreError, UsageError
@@ -34,11 +33,11 @@ UNIX = NOW.timestamp()
 HOUR, DAY = 3600.0, 86400.0
 WEB, DB, OLD = (f"backrest_sidecar_{name}" for name in ("shop_web", "shop_db", "shop_old"))
 SECRET = "swordfish"
-JSON_KEYS = ["config", "now", "runsKnown", "trouble", "waits", "plans"]
+JSON_KEYS = ["config", "log_known", "log_trouble", "waits", "plans"]
 PLAN_KEYS = [
-    *("workload", "plan", "owner", "written", "lastRun", "lastGood", "ageSeconds", "runningSince"),
-    *("nextRun", "nextRunComputed", "loaded", "orphan", "orphanSince", "disabled", "drift"),
-    "problems",
+    *("workload", "plan", "owner", "written", "last_run", "running_since", "next_run_computed"),
+    *("loaded", "orphan", "orphan_since", "disabled", "drift", "runners_document"),
+    *("former_repositories", "problems"),
 ]
 
 
@@ -94,6 +93,11 @@ def gathered(*operations: Operation, content: bytes | None = None) -> StatusRepo
     """A report about WEB alone, with these operations in Backrest's log."""
     proposal = previewed(content or document(WEB), container("web"))
     return gather_status(proposal, operations, State(), NOW)
+
+
+def notes(report: StatusReport) -> str:
+    """What is told beside the answer."""
+    return "\n".join(render_notes(report))
 
 
 def test_quiet_workload_has_its_runs_and_nothing_else() -> None:
@@ -159,7 +163,6 @@ def test_running_plan_is_shown_so() -> None:
     """Its next run is not in the queue then, and that is no fault."""
     report = gathered(backup(1, Status.IN_PROGRESS, -30))
     (row,) = report.rows
-    assert "runs now" in render_status(report, "table")
     assert UNIX - 30 == row.runs.running_since
     assert not row.is_unloaded
     assert row.next is not None
@@ -170,7 +173,7 @@ def test_plan_without_a_place_in_the_queue_is_not_loaded() -> None:
     """The next run is computed from the schedule, in the zone that is asked for."""
     report = gathered()
     (row,) = report.rows
-    assert json.loads(render_status(report, "json"))["plans"][0]["loaded"] is False
+    assert notes_json(report)["plans"][0]["loaded"] is False
     assert NextRun(datetime(2026, 11, 22, 2, tzinfo=UTC).timestamp(), is_computed=True) == row.next
     assert row.is_unloaded
 
@@ -188,17 +191,15 @@ def test_plan_that_never_runs_has_no_next_run(schedule: Any) -> None:
 def test_nothing_is_claimed_when_the_log_is_not_known() -> None:
     """The schedule is; whether Backrest has loaded it is not."""
     proposal = previewed(document(WEB), container("web"))
-    words = "Nothing is known of the runs: gone."
     report = gather_status(proposal, None, State(), NOW)
-    report = replace(report, trouble="unreachable", words=words)
+    report = replace(report, trouble="unreachable", words="gone")
     (row,) = report.rows
     assert row.next is not None
     assert row.next.is_computed
     assert not row.is_unloaded
     assert report.needs_attention
-    assert words in render_status(report, "table")
-    shown = json.loads(render_status(report, "json"))
-    assert (False, "unreachable") == (shown["runsKnown"], shown["trouble"])
+    shown = notes_json(report)
+    assert (False, "unreachable") == (shown["log_known"], shown["log_trouble"])
     assert shown["plans"][0]["loaded"] is None
 
 
@@ -207,14 +208,13 @@ def test_new_plan_is_not_written_yet() -> None:
     proposal = previewed(document(), container("web"))
     report = gather_status(proposal, [], State(), NOW)
     assert (False, None) == (report.rows[0].is_written, report.rows[0].next)
-    assert "not written yet" in render_status(report, "table")
 
 
 def test_drift_names_the_keys_that_would_change() -> None:
     """By name only, not what they say."""
     report = gathered(content=document(WEB, paths=["/elsewhere"], excludes=["x"]))
     assert ("excludes", "paths") == report.rows[0].drift
-    table = render_status(report, "table")
+    table = notes(report)
     assert "would change: excludes, paths" in table
     assert "/elsewhere" not in table
 
@@ -228,7 +228,7 @@ def test_orphan_is_told_with_its_age() -> None:
     assert [WEB, DB, OLD] == [row.plan for row in report.rows]
     assert [False, True, True] == [row.is_orphan for row in report.rows]
     assert [None, None, UNIX - 2 * DAY] == [row.orphan_since for row in report.rows]
-    table = render_status(report, "table")
+    table = notes(report)
     assert "no workload for 2 d" in table
     assert not report.needs_attention
 
@@ -239,7 +239,7 @@ def test_disabled_orphan_is_told_so() -> None:
     state = State(disabled={OLD: {"cron": "0 2 * * *"}})
     report = gather_status(proposal, [], state, NOW)
     assert row_of(report, OLD).is_disabled
-    assert "no workload; disabled" in render_status(report, "table")
+    assert "no workload; disabled" in notes(report)
 
 
 def test_problems_are_told_by_reason() -> None:
@@ -248,21 +248,13 @@ def test_problems_are_told_by_reason() -> None:
     report = gather_status(broken, [], State(), NOW)
     assert ["schedule.invalid"] == [problem.reason for problem in report.rows[0].problems]
     assert report.needs_attention
-    table = render_status(report, "table")
+    table = notes(report)
     assert "schedule.invalid" in table
     assert "reconcile --dry-run" in table
     shared = previewed(document(WEB, "mine_web"), container("web"))
     warned = gather_status(shared, [], State(), NOW)
     assert ["path.shared"] == [problem.reason for problem in warned.rows[0].problems]
     assert not warned.needs_attention
-
-
-def test_blocked_new_plan_is_not_promised() -> None:
-    """With an error there is no plan that could be written."""
-    proposal = previewed(document(), container("web", schedule="sometimes"))
-    table = render_status(gather_status(proposal, [], State(), NOW), "table")
-    assert "no plan in the document" in table
-    assert "not written yet" not in table
 
 
 def test_json_has_stable_keys_and_no_secret() -> None:
@@ -281,62 +273,27 @@ def test_json_has_stable_keys_and_no_secret() -> None:
         State(),
         NOW,
     )
-    text = render_status(report, "json")
+    text = json.dumps(notes_json(report), indent=2)
     shown = json.loads(text)
     assert JSON_KEYS == list(shown)
     assert [PLAN_KEYS, PLAN_KEYS] == [list(plan) for plan in shown["plans"]]
-    assert [
-        {
-            "start": "2026-11-21T11:00:00+00:00",
-            "end": "2026-11-21T11:01:00+00:00",
-            "outcome": "failed",
-        },
-        3540,
-    ] == [shown["plans"][0]["lastRun"], shown["plans"][0]["ageSeconds"]]
+    assert {
+        "start": "2026-11-21T11:00:00+00:00",
+        "end": "2026-11-21T11:01:00+00:00",
+        "outcome": "failed",
+    } == shown["plans"][0]["last_run"]
     assert {"reason", "severity", "label"} == set(shown["plans"][0]["problems"][0])
     assert [None, True] == [shown["plans"][1]["workload"], shown["plans"][1]["orphan"]]
     for secret in (SECRET, "://", "curl", "/v/web"):
         assert secret not in text
-        assert secret not in render_status(report, "table")
+        assert secret not in notes(report)
 
 
-def test_table_has_one_aligned_line_a_plan() -> None:
-    """Columns begin at the same place in each line, colours aside."""
-    proposal = previewed(document(WEB), container("web"), container("db"))
-    log = [backup(1, Status.SUCCESS, -3 * DAY), backup(2, Status.ERROR, -90)]
-    lines = click.unstyle(
-        render_status(gather_status(proposal, log, State(), NOW), "table")
-    ).splitlines()
-    assert lines[:3] == [
-        "workload  plan                       last run                  outcome  age   next run",
-        (
-            "shop/db   backrest_sidecar_shop_db   –                         –        –     –"
-            "                               not written yet"
-        ),
-        (
-            "shop/web  backrest_sidecar_shop_web  Sat 2026-11-21 11:58 UTC  failed   30 s  "
-            "about Sun 2026-11-22 02:00 UTC  last good 2 d ago; not loaded by Backrest"
-        ),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("seconds", "words"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (7200, "2 h"), (90000, "1 d"), (-500, "0 s")],
-)
-def test_age_is_told_in_its_largest_unit(seconds: float, words: str) -> None:
-    """A run that ended in the future, by Backrest's clock, ended just now."""
-    report = gathered(backup(1, Status.SUCCESS, -60 - seconds))
-    cells = click.unstyle(render_status(report, "table")).splitlines()[1]
-    assert f"  {words}  " in cells
-
-
-def test_empty_house_is_told() -> None:
-    """No table without a row."""
-    report = gather_status(previewed(document()), [], State(), NOW)
-    assert "No container is labelled, and there is no plan of ours." == render_status(
-        report, "table"
-    )
+def test_a_plan_with_nothing_to_tell_has_no_note() -> None:
+    """One that Backrest has not loaded has."""
+    quiet = gathered(backup(1, Status.SUCCESS, -HOUR), backup(2, Status.PENDING, HOUR))
+    assert "" == notes(quiet)
+    assert "shop/web: not loaded by Backrest" == notes(gathered())
 
 
 # From the settings
@@ -390,8 +347,7 @@ def test_status_asks_backrest_for_the_runs(
 def test_status_without_an_address_knows_no_runs(settings: ReconcilerSettings) -> None:
     """That is nobody's fault."""
     report = run_status(settings, {}, "UTC")
-    assert ("none", False) == (report.trouble, report.needs_attention)
-    assert "--backrest-url" in render_status(report, "table")
+    assert ("none", False, None) == (report.trouble, report.needs_attention, report.runs)
 
 
 def test_status_tells_of_a_backrest_that_refuses_us(settings: ReconcilerSettings) -> None:
@@ -403,9 +359,8 @@ def test_status_tells_of_a_backrest_that_refuses_us(settings: ReconcilerSettings
         report = run_status(replace(settings, access=access), {}, "Europe/Berlin")
     assert ("refused-login", True) == (report.trouble, report.needs_attention)
     assert [DB, WEB] == [row.plan for row in report.rows]
-    table = render_status(report, "table")
-    assert "refused our user name or password" in table
-    assert "wrong" not in table.replace("tells what is wrong", "")
+    assert "refused our user name or password" in report.words
+    assert "wrong" not in report.words + report.hint
 
 
 def test_status_needs_the_document_and_the_containers(settings: ReconcilerSettings) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from sidecar.cli.output.changes import render_outcome_diff, render_outcome_json
 from sidecar.cli.output.plan_table import render_table
-from sidecar.cli.output.status import render_status
+from sidecar.cli.output.status import notes_json, render_notes
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import DocumentError, StoreError, UsageError
 from sidecar.planner.lifecycle import Orphans
@@ -442,11 +442,10 @@ def test_the_state_of_the_backups_is_told_over_both(both: TwoDocuments) -> None:
         moved.former,
     )
     assert (False, True, ()) == (here.is_runners, here.is_unloaded, here.former)
-    table = render_status(report, "table")
-    assert "run by backrest-runner; no retention any more in local" in table
-    first, second = json.loads(render_status(report, "json"))["plans"]
-    assert (True, ["local"]) == (first["runnersDocument"], first["formerRepositories"])
-    assert {"runnersDocument", "formerRepositories"}.isdisjoint(second)
+    assert "no retention any more in local" in "\n".join(render_notes(report))
+    first, second = notes_json(report)["plans"]
+    assert (True, ["local"]) == (first["runners_document"], first["former_repositories"])
+    assert (False, []) == (second["runners_document"], second["former_repositories"])
 
 
 def test_without_a_runners_document_the_state_is_as_ever(both: TwoDocuments) -> None:

@@ -14,7 +14,6 @@ from typing import Any
 
 import click
 
-from sidecar.backrest.operations import OperationEnd, PastRun, PlanRuns
 from sidecar.backrest.protection import KnownRuns, PlanFacts, assess
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.backrest.workloads import MountRecord, WorkloadRecord
@@ -27,10 +26,8 @@ from sidecar.cli.output.runner_tables import (
     render_snapshots,
 )
 from sidecar.cli.output.runs import render_line
-from sidecar.cli.output.status import render_status
 from sidecar.cli.output.timeline import read_upcoming, render_upcoming
 from sidecar.engines.base import Progress, Snapshot, Stats
-from sidecar.reconciler.status import NextRun, StatusReport, WorkloadStatus
 from sidecar.reconciler.zones import Zone
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
@@ -114,31 +111,6 @@ def snapshots(width: int) -> str:
     return render_snapshots(rows, "table", width)
 
 
-def status(width: int) -> str:
-    """What people want to know each day."""
-    good = PastRun(NOW - 9 * HOUR, NOW - 9 * HOUR + 40, OperationEnd.SUCCESS)
-    bad = PastRun(NOW - 8 * HOUR, NOW - 8 * HOUR + 2, OperationEnd.FAILED)
-    rows = (
-        WorkloadStatus(
-            "media/jellyfin",
-            PLANS[0],
-            is_written=True,
-            runs=PlanRuns(last=good, good=good),
-            next=NextRun(NOW + 15 * HOUR, is_computed=False),
-        ),
-        WorkloadStatus(
-            "media/redis",
-            PLANS[1],
-            is_written=True,
-            runs=PlanRuns(last=bad, good=good),
-            next=NextRun(NOW + 16 * HOUR, is_computed=True),
-        ),
-        WorkloadStatus("", PLANS[2], is_written=True, orphan_since=NOW - 3 * DAY, is_disabled=True),
-        WorkloadStatus("media/www", PLANS[3], is_written=False),
-    )
-    return render_status(StatusReport(rows, MOMENT), "table", width)
-
-
 def progress(width: int) -> str:
     """One run early and late, another with a long name, and two side by side."""
     early = Progress(0.004, 12, 48_000, 9_000_000, 52_000_000_000, 5400.0)
@@ -210,7 +182,7 @@ def protection_wide(width: int) -> str:
 
 SCREENS: dict[str, Callable[[int], str]] = {
     one.__name__: one
-    for one in (plans, history, snapshots, status, schedule, progress, protection, protection_wide)
+    for one in (plans, history, snapshots, schedule, progress, protection, protection_wide)
 }
 
 
