@@ -18,7 +18,6 @@ from sidecar.docker.models import SERVICE
 from sidecar.labels.problem import Problem
 from sidecar.planner.coverage import MountCoverage, MountSurvey
 from sidecar.planner.host_path import Locator, MountLocation, normal_path
-from sidecar.planner.memo import Memo
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.propose import DesiredState, Proposal
 from sidecar.planner.workload import Workload
@@ -29,42 +28,50 @@ _OF_CONFIG, _OF_RUNNER = "config.json", "runner.json"
 class WorkloadRecords:
     """Makes the records as lines of the file; not thread-safe.
 
-    It remembers the lines of workloads that are as they were, while no plan has other paths.
+    It remembers the lines of workloads that are as they were. Objects that the planner gives
+    again are the same workload as before, so a pass costs what changed.
     """
 
     def __init__(self) -> None:
-        self._covered: Memo[tuple[MountCoverage, ...]] = Memo()
-        self._lines: Memo[_Line | None] = Memo()
-        self._context: tuple[object, ...] = ()
+        self._known: dict[int, _Known] = {}
+        self._context = _Context()
 
     def lines(
         self,
         proposal: Proposal,
         desired: DesiredState,
-        gone: Mapping[str, WorkloadRecord] = MappingProxyType({}),
+        gone: Mapping[str, WorkloadRecord | None] = MappingProxyType({}),
     ) -> tuple[str, ...]:
         """Return the lines of all workloads with a plan or with data, after a pass; sorted.
 
-        `gone` are earlier records, by plan, for those of `gone_plans`: they stay, so that the data
-        can be restored by its name.
+        `gone` are the plans of `gone_plans`, each with an earlier record of it: that stays, so that
+        the data can be restored by its name.
         """
-        self._covered.begin_pass()
-        self._lines.begin_pass()
         this = _Pass(proposal, desired)
         if this.context != self._context:
             self._context = this.context
-        found = [self._line(item, this) for item in this.items()]
-        lines = [line for line in found if line is not None]
+        known: dict[int, _Known] = {}
+        for item in this.items():
+            thing = item.rendered or item.workload
+            known[id(thing)] = self._remembered(item, this, self._known.get(id(thing)))
+        self._known = known
+        lines = [one.line for one in known.values() if one.line is not None]
         lines += map(_line, this.of_gone(gone))
         return tuple([line.text for line in sorted(lines)])
 
-    def _line(self, item: "_Item", this: "_Pass") -> "_Line | None":
-        workload = item.workload
-        key = (workload.key, workload.swarm_service, workload.names[0])
-        of_cover = (workload, item.rendered, self._context)
-        covered = self._covered.recall(key, of_cover, this.cover, item)
-        of_line = (item, covered, this.placed(item), this.fixed)
-        return self._lines.recall(key, of_line, this.line_of, item, covered)
+    def _remembered(self, item: "_Item", this: "_Pass", before: "_Known | None") -> "_Known":
+        """Return what is to be remembered of a workload, the same as before if nothing is new."""
+        placed, context = this.placed(item), self._context
+        # What is remembered stays in memory, so nothing else can have its identity.
+        if before is None or before.item != item or before.placed != placed:
+            covered = this.cover(item)
+            return _Known(item, placed, context, covered, this.line_of(item, covered))
+        if before.context is context:
+            return before
+        covered = this.cover(item)
+        if covered == before.covered and context.fixed == before.context.fixed:
+            return before._replace(context=context)
+        return _Known(item, placed, context, covered, this.line_of(item, covered))
 
 
 def gone_plans(proposal: Proposal, desired: DesiredState) -> list[str]:
@@ -76,8 +83,9 @@ def gone_plans(proposal: Proposal, desired: DesiredState) -> list[str]:
 
 def _own_plan(item: RenderedWorkload) -> str:
     """Return the id of a workload's plan; empty for one that asks for another workload's."""
-    is_anothers = any(problem.reason == "plan.id-taken" for problem in item.problems)
-    return "" if is_anothers else item.plan_id
+    if item.problems and any(problem.reason == "plan.id-taken" for problem in item.problems):
+        return ""
+    return item.plan_id
 
 
 class _Line(NamedTuple):
@@ -100,6 +108,28 @@ class _Item(NamedTuple):
     problems: tuple[Problem, ...]
 
 
+class _Context(NamedTuple):
+    """What a record depends on beside its workload.
+
+    `fixed` is the same for all; the paths and excludes of plans, because plans may hold what other
+    workloads mount.
+    """
+
+    fixed: tuple[object, ...] = ()
+    paths: tuple[object, ...] = ()
+    excludes: tuple[object, ...] = ()
+
+
+class _Known(NamedTuple):
+    """What is remembered of a workload: what its line was made of, and the line, None for none."""
+
+    item: _Item
+    placed: tuple[str, str, str]
+    context: _Context
+    covered: tuple[MountCoverage, ...]
+    line: _Line | None
+
+
 class _Pass:
     """The records of one pass."""
 
@@ -107,16 +137,16 @@ class _Pass:
         self._proposal = proposal
         self._desired = desired
         self._policy = desired.policy
-        self.fixed = (desired.policy, desired.runner_mounts, desired.inventory.volumes)
-        """What all records depend on."""
 
     @cached_property
-    def context(self) -> tuple[object, ...]:
-        """What the coverage depends on beside the workload: plans may hold what others mount."""
-        standing = tuple([(plan.id, plan.paths) for plan in self._view.plans])
-        wanted = self._proposal.rendered.plans
-        excludes = tuple([(plan.id, plan.excludes, plan.iexcludes) for plan in wanted])
-        return (*self.fixed, standing, excludes)
+    def context(self) -> _Context:
+        """What all records depend on."""
+        desired, wanted = self._desired, self._proposal.rendered.plans
+        return _Context(
+            (desired.policy, desired.runner_mounts, desired.inventory.volumes),
+            tuple([(plan.id, plan.paths) for plan in self._view.plans]),
+            tuple([(plan.id, plan.excludes, plan.iexcludes) for plan in wanted]),
+        )
 
     def items(self) -> Iterator[_Item]:
         """Yield the workloads that are there."""
@@ -165,13 +195,13 @@ class _Pass:
         )
         return _line(record)
 
-    def of_gone(self, known: Mapping[str, WorkloadRecord]) -> Iterator[WorkloadRecord]:
+    def of_gone(self, gone: Mapping[str, WorkloadRecord | None]) -> Iterator[WorkloadRecord]:
         """Yield the records of plans without a workload, as far as anything is known of them."""
         ageing = self._proposal.ageing
         owners = {} if ageing is None else {**ageing.history.owners, **ageing.owners}
-        for plan_id in gone_plans(self._proposal, self._desired):
-            if plan_id in known:
-                yield replace(known[plan_id], is_gone=True, problems=())
+        for plan_id, record in gone.items():
+            if record is not None:
+                yield replace(record, is_gone=True, problems=())
             elif owner := owners.get(plan_id):
                 service = owner.key.removeprefix(f"{owner.project}/")
                 _, document, repository = self._placed(plan_id)

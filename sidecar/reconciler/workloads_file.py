@@ -4,7 +4,7 @@ It may be lost at any time: then plans are known by their ids, and the next pass
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -49,22 +49,20 @@ class WorkloadsFile:
         is_seen = _signature(directory / NAME) == self._seen != ()
         if is_seen and proposal is self._proposal:
             return
-        gone = self._records_of(gone_plans(proposal, desired), directory / NAME)
-        lines = self._records.lines(proposal, desired, gone)
+        self._gone = self._records_of(gone_plans(proposal, desired), directory / NAME)
+        lines = self._records.lines(proposal, desired, self._gone)
         self._proposal = proposal
         if not (is_seen and lines == self._lines):
             self._save(directory, join_lines(lines))
             self._lines = lines
 
-    def _records_of(self, plans: Iterable[str], path: Path) -> dict[str, WorkloadRecord]:
+    def _records_of(self, plans: Sequence[str], path: Path) -> dict[str, WorkloadRecord | None]:
         """Return what the file has of plans whose workload is gone; it is read once for each."""
-        listed = list(plans)
-        found = {plan: self._gone[plan] for plan in listed if plan in self._gone}
-        if len(found) < len(listed):
-            known = {one.plan: one for one in read_workloads(path)}
-            found = {plan: found.get(plan) or known.get(plan) for plan in listed}
-        self._gone = found
-        return {plan: one for plan, one in found.items() if one is not None}
+        found = {plan: self._gone[plan] for plan in plans if plan in self._gone}
+        if len(found) == len(plans):
+            return found
+        known = {one.plan: one for one in read_workloads(path)}
+        return {plan: found.get(plan) or known.get(plan) for plan in plans}
 
     def _save(self, directory: Path, content: bytes) -> None:
         path = directory / NAME

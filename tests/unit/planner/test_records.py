@@ -19,7 +19,7 @@ from sidecar.docker.models import Container, Inventory, Mount, Volume
 from sidecar.labels.policy import Policy
 from sidecar.planner.ids import Owner
 from sidecar.planner.lifecycle import PlanHistory
-from sidecar.planner.propose import DesiredState, Proposal, propose
+from sidecar.planner.propose import DesiredState, Planner, Proposal, propose
 from sidecar.planner.records import WorkloadRecords, gone_plans
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
@@ -62,7 +62,8 @@ def records_of(
 ) -> list[WorkloadRecord]:
     """Return the records after a pass over a document."""
     proposal = propose(parse_document(document), desired)
-    return read(WorkloadRecords().lines(proposal, desired, gone or {}))
+    known = {plan: (gone or {}).get(plan) for plan in gone_plans(proposal, desired)}
+    return read(WorkloadRecords().lines(proposal, desired, known))
 
 
 def read(lines: tuple[str, ...]) -> list[WorkloadRecord]:
@@ -245,21 +246,26 @@ def test_a_plan_of_the_runners_document_says_so() -> None:
 def test_lines_of_workloads_that_are_as_they_were_are_the_same() -> None:
     """So a pass in which one has changed costs what changed, and all are told if paths have."""
     web = container("web", volume("web"), enable="true")
-    other = container("other", volume("shared"))
-    records = WorkloadRecords()
+    other, third = container("other", volume("shared")), container("third", volume("third"))
+    records, planner = WorkloadRecords(), Planner()
 
-    def lines(*containers: Container) -> tuple[str, ...]:
-        desired = desired_of(*containers)
-        return records.lines(propose(parse_document(document_of("main")), desired), desired)
+    def lines(*containers: Container, policy: Policy = PLAIN) -> tuple[str, ...]:
+        desired = desired_of(*containers, policy=policy)
+        return records.lines(planner.propose(document_of("main"), desired), desired)
 
-    before = lines(web, other)
-    again = lines(web, other)
-    changed = lines(replace(web, mounts=(volume("web"), volume("shared", "/s"))), other)
+    before = lines(web, other, third)
+    again = lines(replace(web, state="exited"), other, third)
+    changed = lines(replace(web, mounts=(volume("web"), volume("shared", "/s"))), other, third)
+    back = lines(web, other, third)
+    moved = lines(web, other, third, policy=Policy(volume_prefix="/mnt"))
 
-    assert [id(line) for line in before] == [id(line) for line in again]
-    assert ["not labelled", "the plan backrest_sidecar_web holds it"] == [
-        read(found)[0].mounts[0].why for found in (before, changed)
+    assert before == again == back
+    assert id(before[0]) == id(again[0])
+    assert id(before[1]) == id(changed[1])
+    assert ["not labelled", "the plan backrest_sidecar_web holds it", "not labelled"] == [
+        read(found)[0].mounts[0].why for found in (before, changed, back)
     ]
+    assert "/mnt/shared/_data" == read(moved)[0].mounts[0].seen
 
 
 def test_the_plans_of_ours_without_a_workload_are_known() -> None:
