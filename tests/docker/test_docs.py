@@ -7,6 +7,7 @@ stand-ins (see `stack_world`). A web server of a page is busybox, which serves t
 import io
 import re
 import shutil
+import sys
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from image_world import derive
 from private_docker import PrivateEngine
 from sample_stack import busybox_tar
+from stack_world import provide_runner
 from tests.docs.blocks import ROOT, Where, blocks_of, page_name, pages, parse_blocks
 from tests.docs.docker_client import has_plugin
 from tests.docs.reading import is_compose, parse_block
@@ -25,6 +27,7 @@ from tests.docs.story import Stage, Story, StoryError, begin_story, told_blocks
 # The image is built from the Dockerfile first.
 pytestmark = pytest.mark.timeout(600)
 
+_RUNNER = "compose.runner.yaml"
 _SECONDS = 100.0
 _STAND_IN = """\
 FROM {image}
@@ -158,12 +161,22 @@ def stage(stack_client: docker.APIClient) -> Iterator[docker.APIClient]:
 
 @pytest.mark.parametrize("page", engine_pages(), ids=page_name)
 def test_a_page_goes_as_it_is_told(
-    page: Path, stage: docker.APIClient, networked_engine: PrivateEngine, tmp_path: Path
+    page: Path,
+    stage: docker.APIClient,
+    docker_client: docker.APIClient,
+    networked_engine: PrivateEngine,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """From top to bottom, on an engine that has nothing but images."""
+    """From top to bottom, on an engine that has nothing but images; what each step took is printed."""
     text = page.read_text()
+    if f"-f {_RUNNER}" in text:
+        provide_runner(stage, docker_client, _RUNNER, "runner")
     story = begin_on(stage, networked_engine, text, tmp_path / "story")
     tell(story, text, page_name(page))
+    with capsys.disabled():
+        sys.stdout.write(f"\n{page_name(page)}\n")
+        sys.stdout.writelines(f"{seconds:6.1f} s  {command}\n" for command, seconds in story.times)
 
 
 def test_a_story_has_an_engine_and_compose(

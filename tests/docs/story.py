@@ -97,6 +97,8 @@ class Story:
     folder: Path
     environment: dict[str, str]
     stage: Stage = field(default_factory=Stage)
+    times: list[tuple[str, float]] = field(default_factory=list)
+    """Each command that was run, and how many seconds until it went as told."""
     root: Path = field(init=False)
 
     def __post_init__(self) -> None:
@@ -134,11 +136,13 @@ class Story:
             raise StoryError(f"{block.place}: lint ends with {ending.status}\n{ending.both}")
 
     def _run(self, block: Block, command: Command) -> None:
-        ends = time.monotonic() + (self.stage.seconds if command.again else 0.0)
+        begun = time.monotonic()
+        ends = begun + (self.stage.seconds if command.again else 0.0)
         while wrong := self._wrong(command):
             if time.monotonic() > ends:
                 raise StoryError(f"{block.page}:{command.line}: $ {command.text}\n{wrong}")
             select.select([], [], [], _PAUSE)
+        self.times.append((command.text, time.monotonic() - begun))
 
     def _wrong(self, command: Command) -> str:
         """Run a command, and say what of it is not as told."""
