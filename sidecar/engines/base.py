@@ -237,6 +237,28 @@ class Entry:
         return REPLACED not in self.path
 
 
+class ChangeKind(StrEnum):
+    """What became of an entry from one snapshot to another."""
+
+    ADDED = "added"
+    REMOVED = "removed"
+    CHANGED = "changed"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An entry that differs between two snapshots; its owner and its mode do not count.
+
+    `before` and `after` are the entry in each of them; None: it is not there, or the engine does
+    not tell.
+    """
+
+    kind: ChangeKind
+    path: str
+    before: Entry | None = None
+    after: Entry | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Capabilities:
     """What an engine keeps of a source and what else it can, in the repository at hand.
@@ -251,6 +273,7 @@ class Capabilities:
         progress: it says how far a backup is.
         unlock: what it leaves when it is killed may be a lock.
         prune: what is forgotten still takes space, until that is freed.
+        mount: snapshots can be mounted, to look at them as at folders.
         types: the types of backups that can be asked for.
     """
 
@@ -263,6 +286,7 @@ class Capabilities:
     progress: bool
     unlock: bool
     prune: bool
+    mount: bool
     types: frozenset[BackupType] = frozenset()
 
 
@@ -364,9 +388,22 @@ def refuse_type(types: Collection[BackupType], wanted: BackupType | None) -> str
     return f"its engine makes no backup of type {wanted.value}: {known}"
 
 
+def check_regular(path: str, entry: Entry | None) -> None:
+    """Raise EngineError unless an entry, that of a snapshot at a path, is a regular file."""
+    if entry is None:
+        raise EngineError(FailureClass.SOURCE_MISSING, f"the snapshot does not hold {path}")
+    kind = "dir" if path == "/" else entry.kind
+    if kind not in (None, "file"):
+        raise EngineError(
+            FailureClass.UNKNOWN, f"{path} is no file in the snapshot: it is a {kind}"
+        )
+
+
 Report = Callable[[Progress], None]
 OnStart = Callable[[Child], None]
 """Gets each program that is started, at once: whoever is killed then must have recorded it."""
+PieceTaker = Callable[[bytes], None]
+"""Gets a content piece by piece."""
 
 
 class Upkeep(Protocol):
@@ -401,7 +438,69 @@ class Upkeep(Protocol):
         ...
 
 
-class Engine(Upkeep, Protocol):
+class SnapshotReader(Protocol):
+    """The part of `Engine` that looks into snapshots: it takes no lock and changes nothing."""
+
+    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
+        """List the plan's snapshots without the forged ones, or all, oldest first."""
+        ...
+
+    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Yield what a snapshot holds at and below an absolute path, however much it is."""
+        ...
+
+    def children(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Yield what a snapshot holds at an absolute path, then what lies directly in it.
+
+        Of `/` only the latter.
+        """
+        ...
+
+    def holds_file(self, snapshot: Snapshot) -> bool:
+        """Return whether a snapshot holds at least one regular file; ends at the first one."""
+        ...
+
+    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
+        """Yield what has extended attributes at and below an absolute path of a snapshot.
+
+        It may take very much longer than `entries`.
+        """
+        ...
+
+    def changes(self, older: Snapshot, newer: Snapshot) -> Iterator[Change]:
+        """Yield what differs between two snapshots, folders before what is in them."""
+        ...
+
+    def read_file(self, snapshot: Snapshot, path: str, take: PieceTaker) -> None:
+        """Read the content of a regular file at an absolute path of a snapshot.
+
+        Raises EngineError before the first piece if there is none, or if it is something else.
+        """
+        ...
+
+    def stored_bytes(self, plan: RunPlan | None, instance: str) -> int | None:
+        """Return how much the plan's snapshots take in the repository, or all; None: not known.
+
+        What several plans share counts for each of them.
+        """
+        ...
+
+    def render_own(self, words: Sequence[str]) -> Command:
+        """Return the command that starts the engine's program with these words of its own.
+
+        It works on the repository, with its credentials.
+        """
+        ...
+
+    def render_mount(self, plan: RunPlan | None, instance: str, folder: str) -> Command:
+        """Return the command that mounts the plan's snapshots, or all, until it is ended.
+
+        Raises EngineError where `capabilities` has no `mount`.
+        """
+        ...
+
+
+class Engine(Upkeep, SnapshotReader, Protocol):
     """One repository behind one program. Every method blocks.
 
     Methods that return a `CommandResult` never raise for a failure of the program; the others
@@ -449,25 +548,6 @@ class Engine(Upkeep, Protocol):
 
     def forget(self, plan: RunPlan, instance: str, keep: Retention) -> CommandResult:
         """Delete the records of the plan's snapshots beyond `keep`; never all of them."""
-        ...
-
-    def snapshots(self, plan: RunPlan | None, instance: str) -> tuple[Snapshot, ...]:
-        """List the plan's snapshots without the forged ones, or all, oldest first."""
-        ...
-
-    def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
-        """Yield what a snapshot holds at and below an absolute path."""
-        ...
-
-    def holds_file(self, snapshot: Snapshot) -> bool:
-        """Return whether a snapshot holds at least one regular file; ends at the first one."""
-        ...
-
-    def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
-        """Yield what has extended attributes at and below an absolute path of a snapshot.
-
-        It may take very much longer than `entries`.
-        """
         ...
 
     def restore(

@@ -55,6 +55,7 @@ class ChildOptions:
         keep: how many bytes of each output are kept, the last ones.
         returns_end_lines: whether a carriage return ends a line of its standard output too, as
             where a program writes its progress over and over.
+        on_piece: gets each piece of its standard output, as it is. The program waits meanwhile.
     """
 
     asks: tuple[signal.Signals, ...] = (signal.SIGTERM,)
@@ -64,6 +65,7 @@ class ChildOptions:
     on_start: Callable[[Child], None] | None = None
     keep: int = MOST_KEPT
     returns_end_lines: bool = False
+    on_piece: Callable[[bytes], None] | None = None
 
 
 _USUAL = ChildOptions()
@@ -161,9 +163,11 @@ class _Tail:
         most: int,
         *,
         returns_end_lines: bool = False,
+        on_piece: Callable[[bytes], None] | None = None,
     ) -> None:
         self.kept = bytearray()
         self._on_line = on_line
+        self._on_piece = on_piece
         self._returns_end_lines = returns_end_lines
         self._most = most
         self._open = bytearray()
@@ -171,6 +175,8 @@ class _Tail:
 
     def take(self, piece: bytes) -> None:
         """Add a piece of the stream."""
+        if self._on_piece is not None:
+            self._on_piece(piece)
         self.kept += piece
         if len(self.kept) > self._most:
             del self.kept[: -self._most]
@@ -236,7 +242,12 @@ class ProcessRunner:
         """
         began = self._monotonic()
         running = self._spawn(argv, {**self._environ, **(env or {})}, script, options)
-        out = _Tail(on_line, options.keep, returns_end_lines=options.returns_end_lines)
+        out = _Tail(
+            on_line,
+            options.keep,
+            returns_end_lines=options.returns_end_lines,
+            on_piece=options.on_piece,
+        )
         err = _Tail(options.on_error_line, options.keep)
         try:
             if options.on_start is not None:

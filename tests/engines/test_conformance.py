@@ -26,7 +26,7 @@ from sidecar.lib.process import Child
 from sidecar.runner.journal import Journal, RunOutcome
 from sidecar.runner.restore.choose import RestoreError, RestoreRequest
 from sidecar.runner.restore.restore import Restorer
-from tests.engines.bench import INSTANCE, Bench, save
+from tests.engines.bench import INSTANCE, PASSWORD, Bench, save
 from tests.engines.file_systems import mounted
 
 MEGABYTE = 1 << 20
@@ -224,6 +224,158 @@ def test_entries_are_those_at_and_below_a_path(bench: Bench) -> None:
     assert {f"{deep}/file"} == paths(f"{deep}/file")
     assert set() == paths(f"{bench.source}/absent")
     assert paths(str(bench.source)) < paths("/")
+
+
+def test_the_children_of_a_folder_are_what_lies_directly_in_it(bench: Bench) -> None:
+    """The folder first; of a file only itself, of the root what is in it, of nothing nothing."""
+    fill(bench)
+    bench.backup()
+    engine = bench.engine()
+    [snapshot] = engine.snapshots(None, INSTANCE)
+
+    def paths(path: str) -> list[str]:
+        return [entry.path for entry in engine.children(snapshot, path)]
+
+    deep = f"{bench.source}/deep"
+    inside = {f"{deep}/{name}" for name in ("er", "it's a [name]* with?\\ signs", "Umläute ☃")}
+    assert deep == paths(deep)[0]
+    assert inside == set(paths(deep)[1:])
+    assert [f"{bench.source}/big"] == paths(f"{bench.source}/big")
+    assert [] == paths(f"{bench.source}/absent")
+    assert [f"/{bench.source.parts[1]}"] == paths("/")
+
+
+def test_what_differs_between_two_snapshots_is_told_with_its_sizes(bench: Bench) -> None:
+    """What is new, gone, changed or of another kind; not what has only other permissions."""
+    fill(bench)
+    bench.write("becomes a folder", "x")
+    bench.write(os.fsdecode(b"gone \xff\n"), "gone")
+    bench.backup()
+    bench.write("deep/er/file", "another content")
+    bench.write("deep/new/file", "new")
+    (bench.source / "becomes a folder").unlink()
+    bench.write("becomes a folder/within", "w")
+    (bench.source / os.fsdecode(b"gone \xff\n")).unlink()
+    (bench.source / "big").chmod(0o600)
+    bench.backup()
+    engine = bench.engine()
+    older, newer = engine.snapshots(bench.plan(), INSTANCE)
+    changes = [
+        (
+            one.kind.value,
+            one.path.removeprefix(f"{bench.source}/"),
+            one.before and (one.before.kind, one.before.size),
+            one.after and (one.after.kind, one.after.size),
+        )
+        for one in engine.changes(older, newer)
+    ]
+    expected = [
+        ("changed", "becomes a folder", ("file", 1), ("dir", 0)),
+        ("added", "becomes a folder/within", None, ("file", 1)),
+        ("changed", "deep/er/file", ("file", 7), ("file", 15)),
+        ("added", "deep/new", None, ("dir", 0)),
+        ("added", "deep/new/file", None, ("file", 3)),
+        ("removed", "gone \ufffd\n", ("file", 4), None),
+    ]
+
+    assert expected == changes
+    assert [] == list(engine.changes(newer, newer))
+
+
+def test_a_content_is_read_as_it_is(bench: Bench) -> None:
+    """Every byte of it, whatever the name; nothing of what is no file, or not there."""
+    content = os.urandom(2 * MEGABYTE) + b"\0\r\n\xff"
+    fill(bench)
+    bench.write("bytes", content)
+    bench.write(os.fsdecode(b"-odd\n\xff *"), "odd")
+    bench.backup()
+    engine = bench.engine()
+    [snapshot] = engine.snapshots(None, INSTANCE)
+
+    def read(name: str) -> bytes:
+        pieces: list[bytes] = []
+        engine.read_file(snapshot, f"{bench.source}/{name}", pieces.append)
+        return b"".join(pieces)
+
+    assert content == read("bytes")
+    assert b"odd" == read(os.fsdecode(b"-odd\n\xff *"))
+    assert b"" == read("empty")
+    for name in ("deep", "link", "absent"):
+        pieces: list[bytes] = []
+        with pytest.raises(EngineError):
+            engine.read_file(snapshot, f"{bench.source}/{name}", pieces.append)
+        assert [] == pieces
+    with pytest.raises(EngineError):
+        engine.read_file(snapshot, "/", pieces.append)
+
+
+def test_a_repository_tells_what_it_takes(bench: Bench) -> None:
+    """All of it, and that of one plan; of a plan without snapshots nothing."""
+    bench.write("file", os.urandom(2 * MEGABYTE))
+    bench.backup()
+    bench.backup(bench.plan("other"))
+    engine = bench.engine()
+    whole, web, none = (
+        engine.stored_bytes(plan, INSTANCE) for plan in (None, bench.plan(), bench.plan("none"))
+    )
+
+    assert whole is not None
+    assert web is not None
+    assert 2 * MEGABYTE <= web <= whole
+    assert 0 == none
+
+
+def test_looking_takes_no_lock_and_changes_nothing(bench: Bench) -> None:
+    """Every file of the repository is as it was."""
+    fill(bench)
+    bench.backup()
+    bench.backup()
+    repository = bench.folder / "repo"
+    before = tree(repository)
+    engine = bench.engine()
+    older, newer = engine.snapshots(bench.plan(), INSTANCE)
+    list(engine.entries(older, "/"))
+    list(engine.children(older, str(bench.source)))
+    list(engine.changes(older, newer))
+    engine.read_file(newer, f"{bench.source}/big", lambda _: None)
+    engine.stored_bytes(bench.plan(), INSTANCE)
+
+    assert before == tree(repository)
+
+
+def test_its_own_program_works_on_the_repository(bench: Bench) -> None:
+    """It has the credentials by its environment alone, and no word more than it needs."""
+    bench.write("file", "content")
+    bench.backup()
+    words = {
+        "restic": ("snapshots", "--json"),
+        "rsync": ("--list-only", "repo:/web/snapshots/"),
+    }
+    command = bench.engine().render_own(words[_program_of(bench)])
+    done = bench.runner.run(command.argv, env=command.env)
+    [snapshot] = bench.engine().snapshots(None, INSTANCE)
+
+    assert (0, b"") == (done.status, done.err)
+    assert snapshot.short.rpartition("@")[2] in done.out.decode()
+    assert PASSWORD not in " ".join(command.argv)
+
+
+def test_mounting_is_refused_where_it_cannot_be_done(bench: Bench) -> None:
+    """Else the command names the folder, and has the credentials in its environment."""
+    engine = bench.engine()
+    if not engine.capabilities().mount:
+        with pytest.raises(EngineError):
+            engine.render_mount(None, INSTANCE, "/mnt")
+        return
+    command = engine.render_mount(bench.plan(), INSTANCE, "/mnt")
+
+    assert "/mnt" == command.argv[-1]
+    assert PASSWORD in command.env.values()
+    assert PASSWORD not in command.argv
+
+
+def _program_of(bench: Bench) -> str:
+    return type(bench.engine()).__name__.removesuffix("Engine").lower()
 
 
 def test_owners_and_attributes_are_told(bench: Bench) -> None:

@@ -92,6 +92,37 @@ def test_a_repository_behind_ssh_works(rsync: RsyncBench, server: SshServer, fol
     assert () == engine.locks()
 
 
+def test_what_lies_on_another_machine_can_be_looked_into(
+    rsync: RsyncBench, server: SshServer
+) -> None:
+    """A folder, what differs, a content; its size is not known, and its own program goes there."""
+    odd = rsync.write(os.fsdecode(b"deep/-odd\n\xff 'name'"), b"\0\xff\r\n")
+    rsync.write("deep/er/file", "x")
+    rsync.write("changed", "1")
+    engine = engine_for(rsync, server)
+    engine.initialise()
+    engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    rsync.write("changed", "22")
+    engine.capture(rsync.plan(), INSTANCE, rsync.reported.append)
+    older, newer = engine.snapshots(rsync.plan(), INSTANCE)
+    deep = f"{rsync.source}/deep"
+    pieces: list[bytes] = []
+    engine.read_file(newer, str(odd), pieces.append)
+    command = engine.render_own(("--list-only", "repo:/web/snapshots/"))
+    done = rsync.runner.run(command.argv, env=command.env)
+
+    listed = [entry.path for entry in engine.children(newer, deep)]
+    assert {deep, f"{deep}/er", f"{deep}/-odd\n\ufffd 'name'"} == set(listed)
+    assert [("changed", f"{rsync.source}/changed")] == [
+        (one.kind.value, one.path) for one in engine.changes(older, newer)
+    ]
+    assert b"\0\xff\r\n" == b"".join(pieces)
+    with pytest.raises(EngineError):
+        engine.read_file(newer, deep, pieces.append)
+    assert engine.stored_bytes(rsync.plan(), INSTANCE) is None
+    assert newer.id.rpartition("@")[2] in done.out.decode()
+
+
 def test_unchanged_files_are_linked_there_too(rsync: RsyncBench, server: SshServer) -> None:
     """And what is not in the source any more is not in the next snapshot."""
     rsync.write("same", "x")

@@ -9,10 +9,13 @@ from sidecar.backrest.reading import CheckPolicy, PrunePolicy, RunPlan
 from sidecar.engines.base import (
     BackupType,
     Capabilities,
+    Change,
+    Command,
     CommandResult,
     Entry,
     EntryAttributes,
     HeldLock,
+    PieceTaker,
     Progress,
     Report,
     ResultKind,
@@ -37,6 +40,7 @@ ABLE = Capabilities(
     progress=True,
     unlock=True,
     prune=True,
+    mount=True,
     types=frozenset(BackupType),
 )
 
@@ -130,6 +134,35 @@ class ScriptedEngine:
         """Find none."""
         self.calls.append(f"entries of {snapshot.id} below {path}")
         return iter(())
+
+    def children(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Find none."""
+        self.calls.append(f"children of {path} in {snapshot.id}")
+        return iter(())
+
+    def changes(self, older: Snapshot, newer: Snapshot) -> Iterator[Change]:
+        """Find none."""
+        self.calls.append(f"changes from {older.id} to {newer.id}")
+        return iter(())
+
+    def read_file(self, snapshot: Snapshot, path: str, take: PieceTaker) -> None:
+        """Read an empty one."""
+        self.calls.append(f"content of {path} in {snapshot.id}")
+        take(b"")
+
+    def stored_bytes(self, plan: RunPlan | None, instance: str) -> int | None:
+        """Know nothing."""
+        self.calls.append(f"size of {plan and plan.id} of {instance}")
+        return None
+
+    def render_own(self, words: Sequence[str]) -> Command:
+        """Say them."""
+        return Command(("echo", *words))
+
+    def render_mount(self, plan: RunPlan | None, instance: str, folder: str) -> Command:
+        """Say the folder."""
+        del plan, instance
+        return Command(("echo", folder))
 
     def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
         """Find none."""

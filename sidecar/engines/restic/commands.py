@@ -154,6 +154,34 @@ def render_tree(access: ResticAccess, tree: str) -> Command:
     return _command(access, ["cat", "blob", tree], ["--no-lock"])
 
 
+def render_diff(access: ResticAccess, older: str, newer: str) -> Command:
+    """List what differs between two snapshots."""
+    return _command(access, ["diff", "--json", older, newer], ["--no-lock"])
+
+
+def render_dump(access: ResticAccess, snapshot: str, path: str) -> Command:
+    """Write the content of a file of a snapshot to standard output."""
+    return _command(access, ["dump", snapshot, path], ["--no-lock"])
+
+
+def render_stats(access: ResticAccess, tags: Sequence[str]) -> Command:
+    """Count what the snapshots that have all of the tags take in the repository."""
+    wanted = ["--tag", ",".join(tags)] if tags else []
+    return _command(access, ["stats", "--json"], ["--mode", "raw-data", "--no-lock", *wanted])
+
+
+def render_mount(access: ResticAccess, folder: str, tags: Sequence[str]) -> Command:
+    """Mount the snapshots that have all of the tags."""
+    wanted = ["--tag", ",".join(tags)] if tags else []
+    return _command(access, ["mount"], ["--no-lock", *wanted, "--", folder])
+
+
+def render_own(access: ResticAccess, words: Sequence[str]) -> Command:
+    """Run what somebody else has thought of: the repository's flags stand before it."""
+    argv = (*access.prefix, access.program, *access.flags, *words)
+    return Command(argv, dict(access.env), "restic")
+
+
 def render_restore(
     access: ResticAccess,
     snapshot: str,

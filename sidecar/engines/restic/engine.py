@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 
 from sidecar.backrest.plan import Retention
@@ -12,6 +13,8 @@ from sidecar.backrest.reading import CheckPolicy, PrunePolicy, Repo, RunPlan
 from sidecar.engines.base import (
     BackupType,
     Capabilities,
+    Change,
+    ChangeKind,
     Command,
     CommandResult,
     EngineError,
@@ -20,19 +23,28 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     OnStart,
+    PieceTaker,
     Report,
     ResultKind,
     Snapshot,
     as_result,
+    check_regular,
     failed,
     refuse_type,
 )
+from sidecar.engines.line_buffer import complete_lines
 from sidecar.engines.locking import is_left_over
+from sidecar.engines.program import LineTaker
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess
 from sidecar.engines.restic.features import Feature, Features
 from sidecar.engines.restic.interpret import Verb
-from sidecar.engines.restic.listing import ListingBuffer, parse_entry, parse_snapshots
+from sidecar.engines.restic.listing import (
+    parse_change,
+    parse_entry,
+    parse_snapshots,
+    parse_stored,
+)
 from sidecar.engines.restic.locks import is_in_danger, parse_lock
 from sidecar.engines.restic.messages import parse_message
 from sidecar.engines.restic.options import ResticOptions
@@ -166,14 +178,42 @@ class ResticEngine:
 
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Yield what a snapshot holds at and below an absolute path; `/`: all, however much."""
-        command = argv.render_entries(self._access, snapshot.id, path)
-        buffer = ListingBuffer()
-        try:
-            self._program.read(command, on_line=buffer.add)
-        except BaseException:
-            buffer.close()
-            raise
-        return buffer.entries()
+        lines = self._lines(argv.render_entries(self._access, snapshot.id, path))
+        return (entry for line in lines if (entry := parse_entry(line)) is not None)
+
+    def children(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Yield what a snapshot holds at an absolute path, then what lies directly in it."""
+        lines = self._lines(argv.render_paths(self._access, snapshot.id, [path]))
+        return (entry for line in lines if (entry := parse_entry(line)) is not None)
+
+    def changes(self, older: Snapshot, newer: Snapshot) -> Iterator[Change]:
+        """Yield what differs between two snapshots, by their contents, in the listing's order."""
+        lines = self._lines(argv.render_diff(self._access, older.id, newer.id))
+        changes = (one for line in lines if (one := parse_change(line)) is not None)
+        first = next(changes, None)
+        if first is None:
+            return iter(())
+        both = (_Listing(self.entries(one, "/")) for one in (older, newer))
+        return _with_entries(chain([first], changes), *both)
+
+    def read_file(self, snapshot: Snapshot, path: str, take: PieceTaker) -> None:
+        """Read the content of a regular file at an absolute path of a snapshot."""
+        check_regular(path, next(self.children(snapshot, path), None))
+        command = argv.render_dump(self._access, snapshot.id, path)
+        self._program.copy(command, take)
+
+    def stored_bytes(self, plan: RunPlan | None, instance: str) -> int | None:
+        """Return how much the plan's snapshots take in the repository, or all."""
+        command = argv.render_stats(self._access, _tags_of(plan, instance))
+        return parse_stored(self._program.read(command))
+
+    def render_own(self, words: Sequence[str]) -> Command:
+        """Return the command that starts restic with these words of its own."""
+        return argv.render_own(self._access, words)
+
+    def render_mount(self, plan: RunPlan | None, instance: str, folder: str) -> Command:
+        """Return the command that mounts the plan's snapshots, or all, until it is ended."""
+        return argv.render_mount(self._access, folder, _tags_of(plan, instance))
 
     def attributes(self, snapshot: Snapshot, path: str) -> Iterator[EntryAttributes]:
         """Yield what has extended attributes at and below an absolute path of a snapshot.
@@ -225,6 +265,14 @@ class ResticEngine:
     @property
     def _access(self) -> ResticAccess:
         return self._program.access
+
+    def _lines(self, command: Command) -> Iterator[bytes]:
+        """Run a command, and yield the lines of its output once all of it is there."""
+
+        def run(add: LineTaker) -> None:
+            self._program.read(command, on_line=add)
+
+        return complete_lines(run)
 
     def _list(self, tags: Sequence[str]) -> tuple[Snapshot, ...]:
         return parse_snapshots(self._program.read(argv.render_snapshots(self._access, tags)))
@@ -376,6 +424,45 @@ class ResticEngines:
     def make(self, repo: Repo, on_start: OnStart | None = None) -> ResticEngine:
         """Return the engine of a repository."""
         return ResticEngine(repo, self.runner, self.options, on_start)
+
+
+def _tags_of(plan: RunPlan | None, instance: str) -> tuple[str, ...]:
+    return () if plan is None else argv.plan_tags(plan.id, instance)
+
+
+def _with_entries(
+    changes: Iterable[tuple[ChangeKind, str]], before: "_Listing", after: "_Listing"
+) -> Iterator[Change]:
+    """Yield changes with their entries: restic lists all three in the same order."""
+    for kind, path in changes:
+        old = None if kind is ChangeKind.ADDED else before.entry_at(path)
+        new = None if kind is ChangeKind.REMOVED else after.entry_at(path)
+        yield Change(kind, path, old, new)
+        if old is not None and new is not None and old.kind != new.kind:
+            # What was, or is, in such a folder restic passes over.
+            yield from (
+                Change(ChangeKind.REMOVED, one.path, before=one) for one in before.below(path)
+            )
+            yield from (Change(ChangeKind.ADDED, one.path, after=one) for one in after.below(path))
+
+
+class _Listing:
+    """Entries of a snapshot, of which those that are asked for come in their order."""
+
+    def __init__(self, entries: Iterator[Entry]) -> None:
+        self._entries = entries
+
+    def entry_at(self, path: str) -> Entry | None:
+        """Return the next entry with this path; None: there is none."""
+        return next((one for one in self._entries if one.path == path), None)
+
+    def below(self, path: str) -> Iterator[Entry]:
+        """Yield the next entries that lie below a path."""
+        for one in self._entries:
+            if not one.path.startswith(f"{path}/"):
+                self._entries = chain([one], self._entries)
+                return
+            yield one
 
 
 def _meets_something(path: str, target: Path) -> bool:

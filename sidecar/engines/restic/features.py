@@ -87,6 +87,7 @@ class Features:
             progress=True,
             unlock=True,
             prune=True,
+            mount=True,
         )
 
     def __str__(self) -> str:

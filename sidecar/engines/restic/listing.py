@@ -3,14 +3,15 @@
 import contextlib
 import json
 import stat
-import tempfile
-from collections.abc import Iterator, Mapping
-from typing import IO, Any
+from collections.abc import Mapping
+from typing import Any
 
-from sidecar.engines.base import EngineError, Entry, FailureClass, Snapshot
+from sidecar.engines.base import ChangeKind, EngineError, Entry, FailureClass, Snapshot
 from sidecar.engines.restic.messages import number_of, parse_message, parse_time
 
-_IN_MEMORY = 1 << 22
+_CHANGES = {"+": ChangeKind.ADDED, "-": ChangeKind.REMOVED}
+# Another content, another type, and a content that has changed while nothing else did.
+_OF_CONTENT = frozenset("MT?")
 # Where Go keeps what Unix keeps above the permissions.
 _HIGH_BITS = ((1 << 23, stat.S_ISUID), (1 << 22, stat.S_ISGID), (1 << 20, stat.S_ISVTX))
 
@@ -70,6 +71,28 @@ def parse_entry(line: bytes) -> Entry | None:
     return Entry(path, kind, size, _unix_mode(mode), mtime, user, group)
 
 
+def parse_change(line: bytes) -> tuple[ChangeKind, str] | None:
+    """Parse a line of `diff --json` to what became of a path; None if it tells of none.
+
+    What differs in the owner, the mode or times alone is none.
+    """
+    message = parse_message(line)
+    if message is None or message.get("message_type") != "change":
+        return None
+    letters, path = str(message.get("modifier", "")), str(message.get("path", ""))
+    if letters not in _CHANGES and not set(letters) & _OF_CONTENT:
+        return None
+    return _CHANGES.get(letters, ChangeKind.CHANGED), path.rstrip("/") or "/"
+
+
+def parse_stored(output: bytes) -> int | None:
+    """Parse the answer of `stats --json` to a size in bytes; None if it cannot be read."""
+    for line in reversed(output.splitlines()):
+        if (message := parse_message(line)) is not None and "total_size" in message:
+            return int(number_of(message, "total_size"))
+    return None
+
+
 def _owner(node: Mapping[str, Any], name: str) -> int | None:
     found = node.get(name)
     return found if isinstance(found, int) else None
@@ -78,26 +101,3 @@ def _owner(node: Mapping[str, Any], name: str) -> int | None:
 def _unix_mode(mode: int) -> int:
     high = sum(bit for held, bit in _HIGH_BITS if mode & held)
     return (mode & 0o777) | high
-
-
-class ListingBuffer:
-    """Keeps lines of a listing until it is complete: in memory up to 4 MiB, then on disk."""
-
-    def __init__(self) -> None:
-        self._file: IO[bytes] = tempfile.SpooledTemporaryFile(_IN_MEMORY)  # noqa: SIM115
-
-    def add(self, line: bytes) -> None:
-        """Keep a line, given without its newline."""
-        self._file.write(line + b"\n")
-
-    def close(self) -> None:
-        """Drop the lines."""
-        self._file.close()
-
-    def entries(self) -> Iterator[Entry]:
-        """Yield the entries among the lines, once; then the buffer is empty and closed."""
-        with self._file as file:
-            file.seek(0)
-            for line in file:
-                if (entry := parse_entry(line)) is not None:
-                    yield entry

@@ -2,6 +2,7 @@
 
 import math
 import signal
+from dataclasses import replace
 from functools import cached_property, partial
 
 from sidecar.backrest.reading import Repo, RunPlan
@@ -11,6 +12,7 @@ from sidecar.engines.base import (
     EngineError,
     FailureClass,
     OnStart,
+    PieceTaker,
     Report,
     ResultKind,
 )
@@ -119,10 +121,25 @@ class Program:
         on_each, keep = (take, MOST_KEPT) if on_line else (None, _MOST_LISTED)
         completed = self._run(command, patience, on_each, keep, watch.take, is_recorded=is_recorded)
         done = self._interpret(Verb.OTHER, completed, patience, None, watch)
-        if done.kind is not ResultKind.SUCCESS:
-            failure = done.failure or FailureClass.UNKNOWN
-            raise EngineError(failure, done.reason, excerpt=done.excerpt)
+        _require_success(done)
         return completed.out
+
+    def copy(self, command: Command, take: PieceTaker) -> None:
+        """Run a command whose output is a content, and pass that on as it is.
+
+        No message repeats any of it. It may go as long between two pieces as all commands between
+        two lines. Raises EngineError also if it fails.
+        """
+        patience = self._runner.silence_timeout(self.limits.stall)
+        watch = self._watch(patience, None)
+
+        def take_piece(piece: bytes) -> None:
+            take(piece)
+            patience.renew()
+
+        completed = self._run(command, patience, None, 1, watch.take, on_piece=take_piece)
+        done = self._interpret(Verb.OTHER, replace(completed, out=b""), patience, None, watch)
+        _require_success(done)
 
     def _watch(self, patience: SilenceTimeout, seconds: float | None) -> RetryWatch:
         """Return what ends the wait where restic tries the same again and again."""
@@ -151,6 +168,7 @@ class Program:
         *,
         may_lock: bool = False,
         is_recorded: bool = True,
+        on_piece: PieceTaker | None = None,
     ) -> Completed:
         records = self._records if may_lock else None
         inherited = () if records is None else records.inherited
@@ -165,5 +183,12 @@ class Program:
                 on_error_line,
                 on_start=None if records is None else partial(records.note, self.repo.id),
                 keep=keep,
+                on_piece=on_piece,
             ),
         )
+
+
+def _require_success(done: CommandResult) -> None:
+    if done.kind is not ResultKind.SUCCESS:
+        failure = done.failure or FailureClass.UNKNOWN
+        raise EngineError(failure, done.reason, excerpt=done.excerpt)

@@ -14,6 +14,8 @@ _ITEM = "@ %i %l %n"
 _TOLD = ("--info=progress2", "--stats", "--no-human-readable", f"--out-format={_ITEM}")
 _ENTRY = "@ %i %B %U %G %l %M %n"
 _SECOND = 1.0
+OWN = "repo:/"
+"""Begins a word of somebody's command line that is a path in the repository."""
 # Whoever is not there to answer is not asked for a password.
 _BATCH = "-oBatchMode=yes"
 _SSH = ("ssh", _BATCH)
@@ -184,10 +186,20 @@ def render_restore(
 
 
 def render_listing(
-    access: RsyncAccess, keeping: Keeping, folder: str, path: str, empty: str
+    access: RsyncAccess,
+    keeping: Keeping,
+    folder: str,
+    path: str,
+    empty: str,
+    *,
+    is_deep: bool = True,
 ) -> Command:
-    """List a path of a snapshot's folder and what is below it; `empty` is an empty folder."""
+    """List a path of a snapshot's folder and what is below it; `empty` is an empty folder.
+
+    Unless `is_deep` only the path, and if a slash is at its end what lies directly in it.
+    """
     words = [*keeping.flags, "--relative", *_faked_source(access, keeping)]
+    words += [] if is_deep else ["--no-recursive", "--dirs"]
     words += ["--dry-run", f"--out-format={_ENTRY}"]
     return _rsync(access, words, [*_sources(access, folder, [path]), f"{empty}/"], "list")
 
@@ -219,6 +231,24 @@ def render_remove(access: RsyncAccess, paths: Sequence[str]) -> Command:
 def render_flush(access: RsyncAccess, folder: str) -> Command:
     """Have all that was written to the file system of a folder of this machine on its disk."""
     return Command((*access.prefix, "sync", "-f", folder), dict(_PLAIN), "sync")
+
+
+def render_usage(access: RsyncAccess, folders: Sequence[str]) -> Command:
+    """Count what absolute folders of this machine take on their disk, each file once."""
+    words = ("du", "--summarize", "--total", "--block-size=1", "--", *folders)
+    return Command((*access.prefix, *words), dict(_PLAIN), "du")
+
+
+def render_own(access: RsyncAccess, root: str, words: Sequence[str]) -> Command:
+    """Run what somebody else has thought of; a word `repo:/path` is that path in the repository."""
+    own = [_in_repository(access, root, word) for word in words]
+    remote = ["-s", f"--rsh={quote_words(*access.ssh)}"] if access.address.host else []
+    return Command((*access.prefix, access.program, *remote, *own), dict(access.env), "rsync")
+
+
+def _in_repository(access: RsyncAccess, root: str, word: str) -> str:
+    scheme, found, path = word.partition(OWN)
+    return access.address.at(f"{root}/{path}") if found and not scheme else word
 
 
 def render_remote(access: RsyncAccess, script: str, shown: str) -> Command:

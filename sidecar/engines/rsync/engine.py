@@ -15,6 +15,8 @@ from sidecar.engines.access import resolve_access
 from sidecar.engines.base import (
     BackupType,
     Capabilities,
+    Change,
+    Command,
     CommandResult,
     EngineError,
     Entry,
@@ -22,6 +24,7 @@ from sidecar.engines.base import (
     FailureClass,
     HeldLock,
     OnStart,
+    PieceTaker,
     Report,
     ResultKind,
     Snapshot,
@@ -29,6 +32,7 @@ from sidecar.engines.base import (
     failed,
     refuse_type,
 )
+from sidecar.engines.comparison import compare
 from sidecar.engines.excludes.read import read_excludes
 from sidecar.engines.masking import masking_of
 from sidecar.engines.retention import check_retention
@@ -36,7 +40,7 @@ from sidecar.engines.rsync import commands as argv
 from sidecar.engines.rsync.catalogue import Contents, Held
 from sidecar.engines.rsync.commands import CopyJob, Keeping
 from sidecar.engines.rsync.excluded import exclude_file
-from sidecar.engines.rsync.interpret import CopyKind, interpret
+from sidecar.engines.rsync.interpret import CopyKind, interpret, interpret_remote
 from sidecar.engines.rsync.layout import PlanPlace, split_id
 from sidecar.engines.rsync.locks import PlanLocks
 from sidecar.engines.rsync.options import RsyncOptions, read_settings
@@ -197,6 +201,50 @@ class RsyncEngine:
     def entries(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
         """Yield what a snapshot holds at and below an absolute path; `/`: all."""
         return self._tree(snapshot).entries(path)
+
+    def children(self, snapshot: Snapshot, path: str) -> Iterator[Entry]:
+        """Yield what a snapshot holds at an absolute path, then what lies directly in it."""
+        return self._tree(snapshot).entries(path, is_deep=False)
+
+    def changes(self, older: Snapshot, newer: Snapshot) -> Iterator[Change]:
+        """Yield what differs between two snapshots, by kinds, sizes and times."""
+        both = [self._tree(one) for one in (older, newer)]
+        resolution = max(one.time_resolution for one in both)
+        before, after = (one.entries("/") for one in both)
+        return compare(before, after, resolution)
+
+    def read_file(self, snapshot: Snapshot, path: str, take: PieceTaker) -> None:
+        """Read the content of a regular file at an absolute path of a snapshot."""
+        self._tree(snapshot).read(path, take)
+
+    def stored_bytes(self, plan: RunPlan | None, instance: str) -> int | None:
+        """Return what the plan's snapshots take on the disk, or all; None: it is another machine's.
+
+        A plan's folder is the plan's alone.
+        """
+        del instance
+        if self._settings.access.address.host:
+            return None
+        places = self._repository.places() if plan is None else [self._repository.place(plan.id)]
+        wanted = [self._repository.at(folder) for place in places for folder in place.folders]
+        there = [folder for folder in wanted if self._storage.exists(folder)]
+        if not there:
+            self._require()
+            return 0
+        done = self._program.run(argv.render_usage(self._settings.access, there))
+        if done.status:
+            raise interpret_remote(done, "the size of the repository could not be counted")
+        return int(done.out.splitlines()[-1].split()[0])
+
+    def render_own(self, words: Sequence[str]) -> Command:
+        """Return the command that starts rsync with these words of its own."""
+        return argv.render_own(self._settings.access, self._repository.root, words)
+
+    def render_mount(self, plan: RunPlan | None, instance: str, folder: str) -> Command:
+        """Raise EngineError: each snapshot is a folder already."""
+        del plan, instance, folder
+        message = "rsync's snapshots are not mounted: each is a folder already"
+        raise EngineError(FailureClass.UNKNOWN, message, "look into the repository itself")
 
     def holds_file(self, snapshot: Snapshot) -> bool:
         """Return whether a snapshot holds at least one regular file; ends at the first one."""
@@ -560,6 +608,7 @@ def capabilities_of(keeping: Keeping) -> Capabilities:
         progress=True,
         unlock=True,
         prune=False,
+        mount=False,
     )
 
 

@@ -1,8 +1,9 @@
 """Run rsync and ssh."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
-from sidecar.engines.base import Command, OnStart
+from sidecar.engines.base import Command, OnStart, PieceTaker
 from sidecar.engines.options import CommandTimeouts
 from sidecar.engines.program import CommandRunner
 from sidecar.lib.process import ChildOptions, Completed, ProcessRunner
@@ -29,11 +30,13 @@ class RsyncProgram:
         command: Command,
         *,
         on_line: Callable[[bytes], None] | None = None,
+        on_piece: PieceTaker | None = None,
         script: bytes = b"",
         is_short: bool = False,
     ) -> Completed:
         """Run a command to its end; `script` is its standard input.
 
+        `on_piece` gets the output as it is; it is a content, of which the result has nothing.
         One that does nothing for too long is ended. Raises EngineError if it cannot be started.
         """
         limits = self._limits
@@ -44,6 +47,15 @@ class RsyncProgram:
             if on_line is not None:
                 on_line(line)
 
+        def take_piece(piece: bytes) -> None:
+            if on_piece is not None:
+                on_piece(piece)
+            patience.renew()
+
+        if on_piece is not None:
+            options = replace(_LONG, on_piece=take_piece, keep=1)
+            done = self._commands.run(command, patience, options=options)
+            return replace(done, out=b"")
         return self._commands.run(
             command,
             patience,

@@ -19,12 +19,13 @@ _KINDS = {
 }
 
 
-def walk_entries(root: bytes, path: bytes) -> Iterator[Entry]:
+def walk_entries(root: bytes, path: bytes, *, is_deep: bool = True) -> Iterator[Entry]:
     """Yield what a tree holds at and below an absolute path, as seen from its root.
 
-    Folders come before what is in them, names in order. Raises EngineError.
+    Folders come before what is in them, names in order. Unless `is_deep` only what lies directly
+    in the path. Raises EngineError.
     """
-    for name, status in _walk(root, path):
+    for name, status in _walk(root, path, is_deep=is_deep):
         mode = status.st_mode
         kind = _KINDS.get(stat.S_IFMT(mode), "special")
         yield Entry(
@@ -54,7 +55,9 @@ def walk_attributes(root: bytes, path: bytes) -> Iterator[EntryAttributes]:
             yield EntryAttributes(name, held)
 
 
-def _walk(root: bytes, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
+def _walk(
+    root: bytes, path: bytes, *, is_deep: bool = True
+) -> Iterator[tuple[bytes, os.stat_result]]:
     start = b"/" + path.strip(b"/")
     with as_engine_errors():
         try:
@@ -65,7 +68,7 @@ def _walk(root: bytes, path: bytes) -> Iterator[tuple[bytes, os.stat_result]]:
     while waiting:
         name, status = waiting.pop()
         yield name, status
-        if stat.S_ISDIR(status.st_mode):
+        if stat.S_ISDIR(status.st_mode) and (is_deep or name == start):
             with as_engine_errors(), os.scandir(root + name) as entries:
                 below = sorted((entry.name, entry.stat(follow_symlinks=False)) for entry in entries)
             waiting += [
