@@ -73,8 +73,12 @@ def test_prose_names_flags_and_variables_that_exist(page: Path) -> None:
 
 
 def check_named(words: list[str], program: Program) -> None:
-    """A command in a sentence: its name and flags exist, values may be left out."""
+    """A command in a sentence: its name and flags exist, values may be left out.
+
+    What follows `--` is another program's.
+    """
     check_call([words[0], "--help"], program)
+    words = words[: words.index("--")] if "--" in words else words
     used = {word.partition("=")[0] for word in words if word.startswith("--")}
     assert used <= known_flags(), words
 

@@ -54,6 +54,42 @@ _COMMANDS = (
         CommandGroup.SNAPSHOTS,
     ),
     CommandEntry(
+        "ls",
+        f"{_HERE}browse",
+        "List what a snapshot holds, at paths as the container sees them.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
+        "find",
+        f"{_HERE}browse",
+        "Find files and folders by name in the snapshots of a plan, the newest first.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
+        "cat",
+        f"{_HERE}browse",
+        "Write the content of files of a snapshot to standard output, byte for byte.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
+        "diff",
+        f"{_HERE}browse",
+        "Show what was added, removed or changed from one snapshot to another.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
+        "stats",
+        f"{_HERE}browse",
+        "Show how many snapshots there are, of when, and how much they take; of all plans.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
+        "mount",
+        f"{_HERE}browse",
+        "Mount the snapshots of a plan or a repository on a folder, until it is interrupted.",
+        CommandGroup.SNAPSHOTS,
+    ),
+    CommandEntry(
         "verify",
         f"{_HERE}restore",
         "Restore files of the latest snapshot that chance chooses, and compare them byte for byte.",
@@ -75,6 +111,18 @@ _COMMANDS = (
         "unlock",
         f"{_HERE}upkeep",
         "Remove locks that nobody holds any more; of all repositories if none is named.",
+        CommandGroup.REPOSITORIES,
+    ),
+    CommandEntry(
+        "restic",
+        f"{_HERE}browse",
+        "Run restic itself on a repository, with its address, its password and its flags.",
+        CommandGroup.REPOSITORIES,
+    ),
+    CommandEntry(
+        "rsync",
+        f"{_HERE}browse",
+        "Run rsync itself on a repository, over its ssh where it has one.",
         CommandGroup.REPOSITORIES,
     ),
     CommandEntry(

@@ -193,7 +193,7 @@ class ResticEngine:
         first = next(changes, None)
         if first is None:
             return iter(())
-        both = (_Listing(self.entries(one, "/")) for one in (older, newer))
+        both = (_OrderedEntries(self.entries(one, "/")) for one in (older, newer))
         return _with_entries(chain([first], changes), *both)
 
     def read_file(self, snapshot: Snapshot, path: str, take: PieceTaker) -> None:
@@ -431,7 +431,7 @@ def _tags_of(plan: RunPlan | None, instance: str) -> tuple[str, ...]:
 
 
 def _with_entries(
-    changes: Iterable[tuple[ChangeKind, str]], before: "_Listing", after: "_Listing"
+    changes: Iterable[tuple[ChangeKind, str]], before: "_OrderedEntries", after: "_OrderedEntries"
 ) -> Iterator[Change]:
     """Yield changes with their entries: restic lists all three in the same order."""
     for kind, path in changes:
@@ -446,7 +446,7 @@ def _with_entries(
             yield from (Change(ChangeKind.ADDED, one.path, after=one) for one in after.below(path))
 
 
-class _Listing:
+class _OrderedEntries:
     """Entries of a snapshot, of which those that are asked for come in their order."""
 
     def __init__(self, entries: Iterator[Entry]) -> None:

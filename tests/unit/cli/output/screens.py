@@ -17,6 +17,7 @@ import click
 from sidecar.backrest.protection import KnownRuns, PlanFacts, assess
 from sidecar.backrest.reading import RunPlan, Timing
 from sidecar.backrest.workloads import MountRecord, WorkloadRecord
+from sidecar.cli.output.listing import render_uses
 from sidecar.cli.output.protection import render_protection
 from sidecar.cli.output.runner_tables import (
     HistoryView,
@@ -29,6 +30,7 @@ from sidecar.cli.output.runs import render_line
 from sidecar.cli.output.timeline import read_upcoming, render_upcoming
 from sidecar.engines.base import Progress, Snapshot, Stats
 from sidecar.reconciler.zones import Zone
+from sidecar.runner.browse import SnapshotUse
 from sidecar.runner.due import Job, JobKind
 from sidecar.runner.journal import Ended, MissedFires, Past, Run, RunCause, RunOutcome
 from sidecar.runner.union import DocumentName
@@ -180,9 +182,29 @@ def protection_wide(width: int) -> str:
     return _protected(width, is_wide=True)
 
 
+def stats(width: int) -> str:
+    """What plans have of snapshots: one of restic, one of rsync, one that is out of reach."""
+    names = ("media/jellyfin", "media/postgres-primary", "media/www")
+    kept = tuple(
+        Snapshot(
+            f"{day}" * 64, datetime(2026, 11, 20 + day, 3, 0, tzinfo=UTC), ("/data",), (), size
+        )
+        for day, size in ((1, 51_000_000_000), (9, 52_000_000_000))
+    )
+    uses = (
+        SnapshotUse(names[0], "default", is_plan=True, snapshots=kept, stored=61_000_000_000),
+        SnapshotUse(names[1], "nas", is_plan=True, snapshots=kept),
+        SnapshotUse(names[2], "nas", is_plan=True, reason="the repository does not answer"),
+    )
+    return render_uses(uses, "table", width)
+
+
 SCREENS: dict[str, Callable[[int], str]] = {
     one.__name__: one
-    for one in (plans, history, snapshots, schedule, progress, protection, protection_wide)
+    for one in (
+        *(plans, history, snapshots, stats, schedule, progress),
+        *(protection, protection_wide),
+    )
 }
 
 
