@@ -86,6 +86,7 @@ FROM base AS runner
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         ca-certificates curl openssh-client rclone rsync tini \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/*
 COPY --from=restic /usr/bin/restic /usr/local/bin/restic
 # Hooks of labels stop, start and dump by it.
@@ -123,6 +124,7 @@ FROM runner AS runner-all
 RUN apt-get update \
     && DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends \
         dar duplicity mariadb-client par2 postgresql-client redis-tools sqlite3 \
+    && apt-get clean \
     && rm -rf /var/lib/apt/lists/*
 LABEL org.opencontainers.image.title="backrest-runner-all" \
     org.opencontainers.image.description="backrest-runner with clients of databases, dar, par2 and duplicity for hooks."

@@ -22,9 +22,9 @@ pytestmark = pytest.mark.timeout(600)
 SAMPLE = Path(__file__).parents[2] / "testdata" / "example-sidecar.config.json"
 PLAN = "backrest_sidecar_shop_db"
 STOP_SECONDS = 5.0
-MOST_BYTES = 215 << 20
+MOST_BYTES = 100 << 20
 """What the packages of the image may take."""
-MOST_MORE_BYTES = 340 << 20
+MOST_MORE_BYTES = 230 << 20
 """What those of the image with more programs may take beside them."""
 MORE_PROGRAMS = {
     "dar": "dar --version",
