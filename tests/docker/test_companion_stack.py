@@ -54,7 +54,7 @@ def plans_of(stack: Stack, document: str) -> set[str]:
 def await_plan(stack: Stack) -> None:
     """Wait until the companion has taken up the plan of the workload, and Backrest its own."""
     given = [*stack.tool, *(word for file in FILES for word in ("-f", file)), "exec", "-T"]
-    given += ["companion", "backrest-runner", "plans"]
+    given += ["companion", "backrest-runner", "plans", "--wide"]
     wait_until(lambda: WEB_PLAN in stack.run(given, stack.folder).stdout, "the plan")
     stack.await_plans("backup_backrest")
 

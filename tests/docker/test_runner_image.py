@@ -129,13 +129,15 @@ def test_a_labelled_volume_is_backed_up_verified_and_restored(stage: Stage) -> N
     """The sidecar writes the plan, the daemon beside it sees the new document and backs up."""
     sidecar, runner = stage.sidecar(), stage.runner()
     sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
-    runner.wait(lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+    runner.wait(
+        lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
+    )
 
     said = stage.said_in(runner, "backrest-runner", "backup", PLAN)
 
     assert "success" in said
-    assert PLAN in stage.said_in(runner, "backrest-runner", "history", PLAN)
-    assert ": verified (" in stage.said_in(runner, "backrest-runner", "verify", PLAN)
+    assert "backup shop/db" in stage.said_in(runner, "backrest-runner", "history", "shop/db")
+    assert "shop/db: verified (" in stage.said_in(runner, "backrest-runner", "verify", "db")
     restored = ("restore", PLAN, "--target", "/tmp/restored")
     stage.said_in(runner, "backrest-runner", *restored)
     found = stage.said_in(runner, "sh", "-c", "cat $(find /tmp/restored -name table)")
@@ -151,7 +153,9 @@ def test_a_repository_behind_rclone_is_used(stage: Stage) -> None:
     sidecar = stage.sidecar()
     runner = stage.runner(environment={"RCLONE_CONFIG_DISK_TYPE": "local"})
     sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
-    runner.wait(lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+    runner.wait(
+        lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
+    )
 
     assert "success" in stage.said_in(runner, "backrest-runner", "backup", PLAN)
     assert ": verified (" in stage.said_in(runner, "backrest-runner", "verify", PLAN)
@@ -205,7 +209,9 @@ def test_a_hook_dumps_by_a_program_of_the_runners_image(stage: Stage, world: Wor
     runner = stage.runner(image=runner_all_image(stage.client))
     sidecar.wait(lambda: "shop_app" in sidecar.plans(), "a plan")
     plan = "backrest_sidecar_shop_app"
-    runner.wait(lambda: plan in stage.said_in(runner, "backrest-runner", "plans"), "the plan")
+    runner.wait(
+        lambda: plan in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
+    )
 
     stage.said_in(runner, "backrest-runner", "backup", plan)
 

@@ -83,6 +83,7 @@ def await_plan(stack: Stack) -> None:
     repository = stack.folder / "repository" / "config"
     wait_until(repository.exists, "the repository")
     given = [*stack.tool, "-f", FILE, "exec", "-T", "runner", "backrest-runner", "plans"]
+    given += ["--wide"]
     wait_until(lambda: WEB_PLAN in stack.run(given, stack.folder).stdout, "the plan")
 
 
@@ -141,11 +142,14 @@ def test_both_programs_tell_whether_everything_is_backed_up(stack: Stack) -> Non
 
 
 def test_a_backup_is_verified_and_restored_where_it_was(stack: Stack) -> None:
-    """Byte for byte in scratch, then in place, by a container that may write there."""
-    await_plan(stack)
-    assert "success" in runner(stack, "backup", WEB_PLAN)
+    """Byte for byte in scratch, then in place, by a container that may write there.
 
-    assert f"{WEB_PLAN}: verified (" in runner(stack, "verify", WEB_PLAN)
+    The sidecar has told the runner what the plan is called.
+    """
+    await_plan(stack)
+    assert "backup shop/web: success" in runner(stack, "backup", "shop/web")
+
+    assert "shop/web: verified (" in runner(stack, "verify", "web")
 
     page = data_of(stack) / "index.html"
     page.write_text("defaced\n")
