@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 
 from sidecar.lib.text import SpecInvalid, quoted
 
+MOST_ANY_DEPTH: Final = 16
+"""The most parts of an exclude pattern that are `**`."""
+
 _NAME: Final = re.compile(r"--[A-Za-z0-9][A-Za-z0-9_.-]*")
 _PLAIN: Final = re.compile(r"[A-Za-z0-9@%+=:,./_-]*")
 _SIZE: Final = re.compile(r"\+?([0-9]+)([bBkKmMgGtT]?)", re.ASCII)

@@ -13,7 +13,7 @@ from datetime import date
 from typing import Any, Final
 
 from sidecar.backrest.cron import CronError, check_cron
-from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.engine_name import RUNNABLE, EngineName, check_scheme, engine_of
 from sidecar.backrest.engine_options import parse_options
 from sidecar.backrest.flag_words import split_entry
 from sidecar.backrest.jsontext import Object, parse_integer
@@ -53,6 +53,8 @@ _NEW_IDENTITY: Final = "remove `identity`: Backrest makes a new one, and peers m
 _RESTIC_URI: Final = (
     "move it to runner.json, which backrest-runner reads, or write a restic URI, such as /backups"
 )
+
+_RUNNABLE_HINT: Final = f"it has {' and '.join(sorted(RUNNABLE))}"
 
 _Holder = Mapping[str, Any]
 
@@ -155,23 +157,29 @@ def check_engines(document: Mapping[str, Any]) -> list[DocumentFault]:
     ]
 
 
-def check_options(document: Mapping[str, Any]) -> list[DocumentFault]:
-    """Return the flags of repositories of other engines that these engines do not know.
+def check_runner_repos(document: Mapping[str, Any]) -> list[DocumentFault]:
+    """Return why repositories of the runner's document are of no use.
 
-    For the runner's document, which holds such repositories.
+    That is a scheme that is none, an engine that this version cannot run, or flags that an engine
+    does not know.
     """
     repos = document.get("repos")
     found = (
-        (index, _option_fault(repo))
+        (index, _repo_fault(repo))
         for index, repo in enumerate(repos if isinstance(repos, list) else ())
         if isinstance(repo, dict)
     )
     return [fault.under("repos", index) for index, fault in found if fault is not None]
 
 
-def _option_fault(repo: _Holder) -> DocumentFault | None:
+def _repo_fault(repo: _Holder) -> DocumentFault | None:
     uri, flags = repo.get("uri"), repo.get("flags")
+    if type(uri) is str and (found := check_scheme(uri)) is not None:
+        return DocumentFault("/uri", f"the URI {found.message}", found.hint)
     engine = engine_of(uri) if type(uri) is str else EngineName.RESTIC
+    if engine not in RUNNABLE:
+        text = f"this version has no engine {engine} yet"
+        return DocumentFault("/uri", text, _RUNNABLE_HINT)
     entries = [entry for entry in flags if type(entry) is str] if isinstance(flags, list) else []
     if engine is EngineName.RESTIC:
         return None
@@ -187,7 +195,12 @@ def _option_fault(repo: _Holder) -> DocumentFault | None:
 
 def check_engine(uri: object) -> DocumentFault | None:
     """Return why a repository of Backrest's cannot have this URI; it is not shown itself."""
-    if type(uri) is not str or engine_of(uri) is EngineName.RESTIC:
+    if type(uri) is not str:
+        return None
+    if (found := check_scheme(uri)) is not None:
+        text = f"repo.not-restic: the URI {found.message}"
+        return DocumentFault("/uri", text, f"{found.hint}, in runner.json")
+    if engine_of(uri) is EngineName.RESTIC:
         return None
     scheme = uri[: min(uri.find(end) for end in ":+" if end in uri) + 1]
     text = f"repo.not-restic: the URI begins with `{scheme}`, which is none of restic's"

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Repo
@@ -13,9 +13,6 @@ from sidecar.lib.zones import local_zone
 
 if TYPE_CHECKING:
     from sidecar.engines.restic import ResticOptions
-
-KNOWN: Final = frozenset({EngineName.RESTIC, EngineName.RSYNC})
-"""The engines that `all_engines` has: nothing of a repository of another one is run."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import re
 from collections.abc import Collection, Sequence
 from itertools import pairwise
 
+from sidecar.backrest.backup_flags import MOST_ANY_DEPTH
 from sidecar.lib.text import SpecInvalid, quoted
 
 LARGEST_LABEL = 1 << 16
@@ -82,9 +83,18 @@ def is_split_inside_lines(text: str) -> bool:
 
 
 def parse_patterns(items: tuple[str, ...]) -> tuple[str, ...]:
-    """Check exclude patterns; raises SpecInvalid for one with which restic refuses to back up."""
+    """Check exclude patterns; raises SpecInvalid for one with which nothing would be backed up.
+
+    Restic refuses some, and for a `**` too many it would need for ever.
+    """
     for item in items:
-        for part in item.removeprefix("!").split("/"):
+        parts = item.removeprefix("!").split("/")
+        if parts.count("**") > MOST_ANY_DEPTH:
+            raise SpecInvalid(
+                f"the pattern {quoted(item)} has more than {MOST_ANY_DEPTH} parts that are **",
+                "write fewer: `**` stands for any number of folders",
+            )
+        for part in parts:
             if not _COMPONENT.fullmatch(part):
                 raise SpecInvalid(
                     f"restic cannot read the pattern {quoted(item)}",

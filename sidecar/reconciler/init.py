@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.engine_name import RUNNABLE, EngineName, check_scheme, engine_of
 from sidecar.backrest.rules import VERSION, check_document
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
@@ -91,7 +91,12 @@ def create_document(wanted: NewDocument) -> Iterable[str]:
     when the file cannot be created; one that is there is never touched (with `if_absent` it
     is no failure either).
     """
+    if (fault := check_scheme(wanted.repo.strip())) is not None:
+        raise UsageError(f"--repo {fault.message}", fault.hint)
     engine = engine_of(wanted.repo.strip())
+    if engine not in RUNNABLE:
+        names = " and ".join(sorted(RUNNABLE))
+        raise UsageError(f"this version has no engine {engine} yet", f"it has {names}")
     if engine is not EngineName.RESTIC:
         return _create_of_runner(wanted, engine)
     config = wanted.config
@@ -128,26 +133,21 @@ def _create_of_runner(wanted: NewDocument, engine: EngineName) -> Iterable[str]:
         raise UsageError(
             f"--user is one of Backrest, which does not run {engine}", "leave it out here"
         )
-    has_password = wanted.generate_password or wanted.password_file is not None
-    if has_password and engine is not EngineName.DUPLICITY:
+    if wanted.generate_password or wanted.password_file is not None:
         raise UsageError(
             f"a repository of {engine} has no password, for nothing in it is encrypted",
             "leave out --password-file and --generate-password",
         )
     if wanted.if_absent and path.is_file():
         return [_kept(path)]
-    password = secrets.token_urlsafe(_PASSWORD_BYTES) if wanted.generate_password else ""
-    if wanted.password_file is not None:
-        password = read_password(wanted.password_file)
     name = _instance_of(wanted, wanted.config)
-    content = render_document(wanted.repo, password, wanted.repo_id, name)
+    content = render_document(wanted.repo, "", wanted.repo_id, name)
     _check_unused(wanted.repo_id, wanted.config)
     if not _is_created(path, mode, content, if_absent=wanted.if_absent):
         return [_kept(path)]
     return [
         f"{path} is written: instance {name}, repository {wanted.repo_id} of {engine}.",
         "backrest-runner initialises the repository when it starts.",
-        *(_GENERATED if wanted.generate_password else ()),
     ]
 
 
@@ -314,11 +314,6 @@ def render_document(
         raise UsageError("--repo is empty", "write a restic URI, for example /backups")
     check_utf8("--repo", uri)
     engine = engine_of(uri.strip())
-    if engine is EngineName.RSYNC and uri.strip().startswith("rsync://"):
-        raise UsageError(
-            "--repo is the address of an rsync daemon, which cannot keep snapshots",
-            "write rsync:USER@HOST:/PATH, which goes over ssh, or rsync:/PATH",
-        )
     if engine is EngineName.RESTIC and (form := restic_form(uri.strip())):
         raise UsageError("--repo is no URI that restic reads as it is meant", f"write {form}")
     for flag, text in (("--repo-id", repo_id), ("--instance", instance)):

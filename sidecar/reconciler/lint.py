@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sidecar.backrest.document import Document, DocumentView, joined_view, parse_document
-from sidecar.backrest.rules import check_engines, check_options
+from sidecar.backrest.rules import check_engines, check_runner_repos
 from sidecar.docker.compose.load import ComposeReading, group_projects
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Mount
@@ -35,6 +35,7 @@ from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
 UNREADABLE = "lint.unreadable"
 UNKNOWN_KEY = "lint.unknown-key"
 ENGINE_OPTION = "lint.engine-option"
+NO_ENGINE = "repo.no-engine"
 NOT_RESTIC = "repo.not-restic"
 
 _log = logging.getLogger(__name__)
@@ -197,9 +198,10 @@ def _in_documents(settings: ReconcilerSettings, documents: _Documents) -> Iterat
     if runner is not None:
         file = str(settings.runner_document)
         yield from _unknown_keys(runner, file)
-        for fault in check_options(runner.root):
+        for fault in check_runner_repos(runner.root):
+            reason = NO_ENGINE if fault.pointer.endswith("/uri") else ENGINE_OPTION
             message = f"{fault.pointer}: {fault.message}"
-            yield LintFinding(ENGINE_OPTION, message, fault.hint, file=file)
+            yield LintFinding(reason, message, fault.hint, file=file)
 
 
 def _unknown_keys(document: Document, file: str) -> Iterator[LintFinding]:

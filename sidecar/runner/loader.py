@@ -7,11 +7,10 @@ from datetime import date
 from pathlib import Path
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.engine_name import RUNNABLE
 from sidecar.backrest.reading import Config, Repo, read_config
 from sidecar.backrest.rules import check_document, check_version
 from sidecar.engines.access import expand
-from sidecar.engines.registry import KNOWN
 from sidecar.lib.errors import DocumentError, SidecarError, StoreError
 from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
@@ -118,15 +117,17 @@ class Loader:
         return self.loaded
 
     def _unite(self) -> Documents:
-        united = unite(self._config.good, self._runner.good, self._choice, self._engine_of, KNOWN)
+        united = unite(
+            self._config.good, self._runner.good, self._choice, self._address_of, RUNNABLE
+        )
         for notice in united.notices:
             if notice not in self._told:
                 _log_notice(notice)
         self._told = frozenset(united.notices)
         return united
 
-    def _engine_of(self, repo: Repo) -> EngineName:
-        return engine_of(expand(repo.uri, self._environ))
+    def _address_of(self, repo: Repo) -> str:
+        return expand(repo.uri, self._environ)
 
     def _troubles(self) -> Iterator[DocumentTrouble]:
         for one in (self._config, self._runner):

@@ -9,14 +9,14 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 
-from sidecar.backrest.engine_name import EngineName
+from sidecar.backrest.engine_name import EngineName, check_scheme, engine_of
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import counted
 from sidecar.runner.due import Job, JobKind
 
-EngineOf = Callable[[Repo], EngineName]
-"""Returns which engine the address of a repository asks for."""
+AddressOf = Callable[[Repo], str]
+"""Returns the address of a repository, in which `${NAME}` is expanded."""
 
 _OF_PLANS = frozenset({JobKind.BACKUP, JobKind.RESTORE, JobKind.VERIFY})
 _OF_BACKREST = (
@@ -169,7 +169,7 @@ def unite(
     config: Config | None,
     runner: Config | None,
     choice: DocumentChoice,
-    engine_of: EngineOf,
+    address_of: AddressOf,
     engines: Collection[EngineName],
 ) -> Documents:
     """Put the two documents together; None: that one is not there. `engines` are those we have.
@@ -187,7 +187,7 @@ def unite(
     instance = first.instance or second.instance
     whole = Config(instance, (*first.repos, *repos), (*first.plans, *own))
     is_whole = choice is DocumentChoice.ALL
-    faults = (*_not_restic(first.repos, engine_of), *_no_engine(repos, engine_of, engines))
+    faults = (*_not_restic(first.repos, address_of), *_no_engine(repos, address_of, engines))
     return Documents(
         config=whole,
         executed=whole if is_whole else Config(instance, repos, own),
@@ -201,10 +201,15 @@ def unite(
     )
 
 
-def _not_restic(repos: Iterable[Repo], engine_of: EngineOf) -> Iterator[DocumentNotice]:
+def _not_restic(repos: Iterable[Repo], address_of: AddressOf) -> Iterator[DocumentNotice]:
     for repo in repos:
-        engine = engine_of(repo)
-        if engine is not EngineName.RESTIC:
+        address = address_of(repo)
+        engine = engine_of(address)
+        if (fault := check_scheme(address)) is not None:
+            message = f"the address of repository {repo.id} of config.json {fault.message}"
+            hint = f"{fault.hint}, in runner.json"
+            yield DocumentNotice(NoticeReason.NOT_RESTIC, repo.id, message, hint)
+        elif engine is not EngineName.RESTIC:
             yield DocumentNotice(
                 NoticeReason.NOT_RESTIC,
                 repo.id,
@@ -215,11 +220,15 @@ def _not_restic(repos: Iterable[Repo], engine_of: EngineOf) -> Iterator[Document
 
 
 def _no_engine(
-    repos: Iterable[Repo], engine_of: EngineOf, engines: Collection[EngineName]
+    repos: Iterable[Repo], address_of: AddressOf, engines: Collection[EngineName]
 ) -> Iterator[DocumentNotice]:
     for repo in repos:
-        engine = engine_of(repo)
-        if engine not in engines:
+        address = address_of(repo)
+        engine = engine_of(address)
+        if (fault := check_scheme(address)) is not None:
+            message = f"the address of repository {repo.id} {fault.message}"
+            yield DocumentNotice(NoticeReason.NO_ENGINE, repo.id, message, fault.hint)
+        elif engine not in engines:
             message = f"the repository {repo.id} is for {engine.value}, which this runner lacks"
             known = ", ".join(sorted(one.value for one in engines))
             yield DocumentNotice(NoticeReason.NO_ENGINE, repo.id, message, f"it has {known}")

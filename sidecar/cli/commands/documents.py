@@ -39,8 +39,8 @@ from sidecar.cli.output.text import echo
 def init(log_level: str, log_format: str, **flags: Any) -> None:
     """Create a document with one repository, made when Backrest or the runner starts.
 
-    A repository rsync:, dar: or duplicity+URL is not for Backrest: it goes into the document
-    of backrest-runner, which needs no password for the first two.
+    A repository rsync:PATH is not for Backrest: it goes into the document of backrest-runner,
+    and needs no password.
 
     \b
     Examples:

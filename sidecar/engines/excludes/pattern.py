@@ -17,6 +17,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Final, NamedTuple
 
+from sidecar.backrest.backup_flags import MOST_ANY_DEPTH
 from sidecar.lib.text import SpecInvalid, is_utf8, quoted
 
 _HINT: Final = (
@@ -30,7 +31,6 @@ _CHARACTER: Final = (
 )
 _ANY_CHARACTER: Final = rb"(?>%b|[\x00-\xff])" % _CHARACTER
 _INVALID_BYTE: Final = rb"(?!%b)[\x00-\xff]" % _CHARACTER
-_MOST_ANY_DEPTH: Final = 16
 _REPLACEMENT: Final = 0xFFFD
 # Code points by the length of their UTF-8; surrogates have none.
 _LENGTHS: Final = (
@@ -104,8 +104,8 @@ def parse_pattern(text: str) -> Pattern:
         components = [_component(name) for name in cleaned.split("/") if name]
     except ValueError:
         raise SpecInvalid(f"restic cannot read the pattern {quoted(text)}", _HINT) from None
-    if components.count(_ANY_DEPTH) > _MOST_ANY_DEPTH:
-        message = f"the pattern {quoted(text)} has more than {_MOST_ANY_DEPTH} parts that are **"
+    if components.count(_ANY_DEPTH) > MOST_ANY_DEPTH:
+        message = f"the pattern {quoted(text)} has more than {MOST_ANY_DEPTH} parts that are **"
         raise SpecInvalid(message, "write fewer: restic tries all that they may mean together")
     # A relative pattern has one name more beside it at any place: the root.
     has_debts = components.count(_ANY_DEPTH) >= (2 if is_absolute else 3)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from sidecar.backrest.document import Document
-from sidecar.backrest.rules import check_document, check_engines, check_options, check_version
+from sidecar.backrest.rules import check_document, check_engines, check_runner_repos, check_version
 from sidecar.backrest.shape import DocumentFault
 from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, StoreError
@@ -119,11 +119,9 @@ def check_runner(context: CheckContext) -> CheckResult | Found:
 
 def _judge_runner(document: Document, path: Path) -> CheckResult:
     """Return what is no reason to refuse the runner's document, and should be known."""
-    if faults := check_options(document.root):
+    if faults := check_runner_repos(document.root):
         details = [f"{fault.pointer}: {fault.message}" for fault in faults]
-        return failed(
-            "repositories whose flags their engine does not know", faults[0].hint, details
-        )
+        return failed("repositories that backrest-runner cannot use", faults[0].hint, details)
     with explained(path, "read"):
         mode = stat.S_IMODE(path.stat().st_mode)
     if mode & _OTHERS:

@@ -9,7 +9,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.rules import check_document, check_engines, check_options, check_version
+from sidecar.backrest.rules import check_document, check_engines, check_runner_repos, check_version
 from sidecar.backrest.shape import DocumentFault, pointer_of
 
 ROOT = Path(__file__).parents[3]
@@ -343,7 +343,7 @@ def test_restics_repositories_are_no_other_engines(document: str) -> None:
     assert [] == check_engines(decode(document))
 
 
-@pytest.mark.parametrize("uri", ["rsync:h:/x", "dar:/x", "duplicity+file:///x"])
+@pytest.mark.parametrize("uri", ["rsync:h:/x", "dar:/x", "duplicity+file:///x", "RSYNC:/x"])
 def test_a_repository_of_another_engine_is_told(uri: str) -> None:
     """With a guid it is no reason for Backrest not to start, so no fault of the document."""
     repo = f'{{"id": "r", "uri": "{uri}", "guid": "{"0" * 64}"}}'
@@ -367,6 +367,8 @@ def test_a_repository_of_another_engine_is_told(uri: str) -> None:
             '[{"uri": "/r"}, {"uri": "rsync:/r", "flags": ["--flatt"]}]',
             ["/repos/1/flags: --flatt is no option of rsync"],
         ),
+        ('[{"uri": "dar:/r"}]', ["/repos/0/uri: this version has no engine dar yet"]),
+        ('[{"uri": "RSYNC:/r"}]', ["/repos/0/uri: the URI begins with `RSYNC:`"]),
         (
             """[{"uri": "rsync:/r", "flags": ["--ssh 'x"]}]""",
             ["/repos/0/flags: a flag has an open quote or a last backslash"],
@@ -375,7 +377,7 @@ def test_a_repository_of_another_engine_is_told(uri: str) -> None:
 )
 def test_options_that_an_engine_does_not_know_are_told(repos: str, faults: list[str]) -> None:
     """Those of restic are its own; what has another shape is told by other rules."""
-    found = check_options(decode(f'{{"repos": {repos}}}'))
+    found = check_runner_repos(decode(f'{{"repos": {repos}}}'))
 
     assert faults == [f"{fault.pointer}: {fault.message}" for fault in found]
 

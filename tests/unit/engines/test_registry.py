@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from sidecar.backrest.engine_name import EngineName
+from sidecar.backrest.engine_name import RUNNABLE, EngineName
 from sidecar.backrest.reading import Repo
 from sidecar.engines.base import EngineError, FailureClass
-from sidecar.engines.registry import KNOWN, EngineRegistry, all_engines
+from sidecar.engines.registry import EngineRegistry, all_engines
 from sidecar.engines.restic import ResticEngine, ResticOptions
 from sidecar.lib.process import ProcessRunner
 from tests.fakes.made_engines import MadeEngines
@@ -72,4 +72,4 @@ def test_restic_is_among_all_engines() -> None:
 
 def test_the_engines_that_are_known_are_those_that_there_are() -> None:
     """The documents are judged by their names, before any engine is made."""
-    assert KNOWN == all_engines(ProcessRunner({}), ResticOptions({})).engines.keys()
+    assert RUNNABLE == all_engines(ProcessRunner({}), ResticOptions({})).engines.keys()

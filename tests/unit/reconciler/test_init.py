@@ -3,6 +3,7 @@
 import base64
 import ctypes
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -267,30 +268,34 @@ def test_a_repository_of_another_engine_makes_the_runners_document(
 def test_the_runners_document_is_made_where_it_is_named(create: Create, tmp_path: Path) -> None:
     """As --runner-config says."""
     path = tmp_path / "other.json"
-    create(repo="dar:/x", generate_password=False, runner_config=path)
-    kept = create(repo="dar:/y", generate_password=False, runner_config=path, if_absent=True)
+    create(repo="rsync:/x", generate_password=False, runner_config=path)
+    kept = create(repo="rsync:/y", generate_password=False, runner_config=path, if_absent=True)
 
     assert [f"{path} is there already and stays as it is."] == kept
     with pytest.raises(StoreError, match="is there already"):
-        create(repo="dar:/y", generate_password=False, runner_config=path)
+        create(repo="rsync:/y", generate_password=False, runner_config=path)
 
 
-def test_a_repository_of_duplicity_may_have_a_password(create: Create, config: Path) -> None:
-    """It encrypts by it, as restic does."""
-    lines = create(repo="duplicity+file:///x")
-    (repo,) = json.loads((config.parent / "runner.json").read_bytes())["repos"]
+@pytest.mark.parametrize(
+    ("repo", "fault", "hint"),
+    [
+        ("dar:/x", "this version has no engine dar yet", "it has restic and rsync"),
+        ("duplicity+file:///x", "this version has no engine duplicity yet", "it has restic"),
+        ("RSYNC:/x", "--repo begins with `RSYNC:`", "`rsync:`"),
+        ("rsync+ssh://me@host/x", "--repo begins with `rsync+ssh:`", "rsync:USER@HOST:/PATH"),
+        ("duplicity:file:///x", "--repo begins with `duplicity:`", "write duplicity+URL"),
+    ],
+)
+def test_a_repository_that_nobody_can_run_is_refused(
+    create: Create, config: Path, repo: str, fault: str, hint: str
+) -> None:
+    """It says what to write; no document is made of which nothing would be run."""
+    with pytest.raises(UsageError, match=re.escape(fault)) as caught:
+        create(repo=repo, generate_password=False)
 
-    assert len(repo["password"]) > 40
-    assert any("Keep a copy" in line for line in lines)
-    (config.parent / "runner.json").unlink()
-    (config.parent / "password").write_text("secret")
-    create(
-        repo="duplicity+file:///x",
-        generate_password=False,
-        password_file=config.parent / "password",
-    )
-    (repo,) = json.loads((config.parent / "runner.json").read_bytes())["repos"]
-    assert "secret" == repo["password"]
+    assert hint in caught.value.hint
+    assert not config.exists()
+    assert not config.with_name("runner.json").exists()
 
 
 @pytest.mark.parametrize(
@@ -298,7 +303,7 @@ def test_a_repository_of_duplicity_may_have_a_password(create: Create, config: P
     [
         ({"user": "me"}, "--user is one of Backrest, which does not run rsync"),
         ({"generate_password": True}, "a repository of rsync has no password"),
-        ({"repo": "rsync://host/x"}, "the address of an rsync daemon"),
+        ({"repo": "rsync://host/x"}, "--repo is that of an rsync daemon"),
     ],
 )
 def test_what_another_engine_has_not_is_refused(

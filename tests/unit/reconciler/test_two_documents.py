@@ -482,8 +482,9 @@ def test_what_is_written_is_shown_for_both(both: TwoDocuments) -> None:
 def test_a_lint_reads_both(both: TwoDocuments, monkeypatch: pytest.MonkeyPatch) -> None:
     """A repository of the other is known, and what is wrong in each is told with its file."""
     fixed = {**NAS, "flags": ["--flatt"]}
+    others = [{"id": "far", "uri": "rsync+ssh://h/x"}, {"id": "tape", "uri": "dar:/x"}]
     both.write()
-    write(both.runner, [fixed], [])
+    write(both.runner, [fixed, *({**one, "autoInitialize": True} for one in others)], [])
     odd = {"id": "odd", "uri": "rsync:/x", "guid": "0" * 64}
     write(both.config, [LOCAL, odd], [])
     saved = both.folder / "compose.yaml"
@@ -498,12 +499,16 @@ def test_a_lint_reads_both(both: TwoDocuments, monkeypatch: pytest.MonkeyPatch) 
     assert [
         ("repo.not-restic", str(both.config)),
         ("lint.engine-option", str(both.runner)),
+        ("repo.no-engine", str(both.runner)),
+        ("repo.no-engine", str(both.runner)),
     ] == [(found.reason, found.file) for found in report.findings]
     assert ["backrest_sidecar_" in one.plan for one in report.coverage] == [True]
     both.config.unlink()
     report = lint_once(settings, NOW, {})
     assert report.has_document
-    assert ["lint.engine-option"] == [found.reason for found in report.findings]
+    assert ["lint.engine-option", *["repo.no-engine"] * 2] == [
+        found.reason for found in report.findings
+    ]
 
 
 @pytest.mark.parametrize("name", [PLAN, "web"])

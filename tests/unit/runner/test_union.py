@@ -2,7 +2,7 @@
 
 import pytest
 
-from sidecar.backrest.engine_name import EngineName, engine_of
+from sidecar.backrest.engine_name import EngineName
 from sidecar.backrest.reading import Config, Repo, RunPlan
 from sidecar.lib.errors import UsageError
 from sidecar.runner.due import Job, JobKind
@@ -22,7 +22,7 @@ def united(
     engines: frozenset[EngineName] = BOTH,
 ) -> Documents:
     """Put two documents together, for a runner that has these engines."""
-    return unite(config, runner, choice, lambda repo: engine_of(repo.uri), engines)
+    return unite(config, runner, choice, lambda repo: repo.uri, engines)
 
 
 def told(documents: Documents) -> list[tuple[NoticeReason, str]]:
@@ -111,6 +111,17 @@ def test_an_engine_that_the_runner_does_not_have_is_told() -> None:
     assert [(NoticeReason.NO_ENGINE, "disk")] == told(found)
     assert "is for rsync" in found.refusal(backup("mail", "disk"))
     assert "it has restic" in str(found.notices[0])
+
+
+def test_a_scheme_that_is_none_is_told_with_what_to_write() -> None:
+    """In both documents; nothing of such a repository is given to restic."""
+    runner = Config("here", (Repo("far", "rsync+ssh://me@host/x"),))
+    found = united(Config("here", (Repo("near", "RSYNC:/x"),)), runner)
+
+    assert [(NoticeReason.NOT_RESTIC, "near"), (NoticeReason.NO_ENGINE, "far")] == told(found)
+    assert "`rsync:`, in runner.json" in found.notices[0].hint
+    assert "rsync:USER@HOST:/PATH" in found.notices[1].hint
+    assert {"near", "far"} == found.refused.keys()
 
 
 def test_a_repository_is_found_by_its_name_unless_it_is_refused() -> None:
