@@ -3,10 +3,12 @@
 import time
 from collections.abc import Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Empty
 
+from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Config, Repo, RunPlan
+from sidecar.engines.access import expand
 from sidecar.engines.base import (
     BackupType,
     CommandResult,
@@ -197,11 +199,15 @@ def _is_created(settings: RunnerSettings, documents: Documents, repo: Repo) -> b
 
 @dataclass(frozen=True, slots=True)
 class Unlocked:
-    """What became of a repository's locks: those that are left; `reason` is why none is known."""
+    """What became of a repository's locks: those that are left; `reason` is why none is known.
+
+    `is_restic`: they are restic's.
+    """
 
     repo: str
     left: tuple[HeldLock, ...] = ()
     reason: str = ""
+    is_restic: bool = True
 
 
 def run_unlock(
@@ -219,7 +225,9 @@ def run_unlock(
                 records = stack.enter_context(JournalLockRecords(journal))
         for name in dict.fromkeys(names or _usable_repos(documents)):
             engine = make_engine(settings, environ, documents, name, records)
-            yield _unlock(name, engine)
+            repo = documents.find_repo(name)
+            is_restic = engine_of(expand(repo.uri, environ)) is EngineName.RESTIC
+            yield replace(_unlock(name, engine), is_restic=is_restic)
 
 
 def _usable_repos(documents: Documents) -> tuple[str, ...]:

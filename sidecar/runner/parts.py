@@ -212,7 +212,7 @@ def assemble(
         announcer = RunNotifier(notifying.urls, notifying.on, socket.gethostname(), delivery)
         reporter = RunReporter(state, zone, journal, announcer)
         emptiness = EmptySourceGuard(journal, engines, document, containers, settings.emptiness)
-        initialiser = Initialiser(known, probing)
+        initialiser = Initialiser(known, probing, environ)
         prober = Prober(probing, known)
         plans = RunningPlans()
         scheduler = Scheduler(zone)

@@ -15,6 +15,7 @@ from dataclasses import replace
 
 from sidecar.backrest.engine_name import EngineName, engine_of
 from sidecar.backrest.reading import Config, Repo
+from sidecar.engines.access import expand
 from sidecar.engines.base import (
     CommandResult,
     EngineError,
@@ -171,12 +172,16 @@ class RepositoryKeys:
 class Initialiser:
     """Creates repositories whose document entry asks for it, each once.
 
-    One that does not answer keeps no other from being created.
+    One that does not answer keeps no other from being created. `${NAME}` in their addresses is
+    taken from `environ`.
     """
 
-    def __init__(self, known: KnownRepositories, engines: Engines) -> None:
+    def __init__(
+        self, known: KnownRepositories, engines: Engines, environ: Mapping[str, str] | None = None
+    ) -> None:
         self._known = known
         self._engines = engines
+        self._environ = environ or {}
         self._lock = threading.Lock()
         self._locks: dict[str, threading.Lock] = {}
         self._done: set[str] = set()
@@ -203,7 +208,8 @@ class Initialiser:
             self._done.add(repo.id)
             return None
         try:
-            guid = create_repository(self._engines.make(repo), past, engine_of(repo.uri))
+            name = engine_of(expand(repo.uri, self._environ))
+            guid = create_repository(self._engines.make(repo), past, name)
         except EngineError as error:
             reason = str(error)
             log_event(_log, logging.ERROR, "repository.not-created", repo=repo.id, reason=reason)

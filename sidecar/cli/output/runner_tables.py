@@ -61,8 +61,9 @@ _SNAPSHOT_COLUMNS = (
 )
 _OF_LOCKS_LEFT = (
     "  → a lock goes when its holder ends; if that died elsewhere, `unlock` removes it half an "
-    "hour after that time, and `restic unlock --remove-all` at once"
+    "hour after that time"
 )
+_AT_ONCE = ", and `restic unlock --remove-all` at once"
 
 
 @dataclass(frozen=True, slots=True)
@@ -365,7 +366,8 @@ def render_unlocked(found: "Unlocked") -> str:
     if not found.left:
         return f"{name}: unlocked"
     lines = [f"{name}: {counted(len(found.left), 'lock')} left"]
-    return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left), _OF_LOCKS_LEFT))
+    hint = f"{_OF_LOCKS_LEFT}{_AT_ONCE if found.is_restic else ''}"
+    return "\n".join((*lines, *(f"  {_lock(one)}" for one in found.left), hint))
 
 
 def _lock(held: "HeldLock") -> str:

@@ -23,6 +23,7 @@ from sidecar.docker.own_container import own_container_id
 from sidecar.planner.host_path import is_under, move, normal_path
 from sidecar.planner.propose import DesiredState, Proposal
 from sidecar.reconciler.apply.container import BackrestContainer
+from sidecar.reconciler.runner_document import is_absent
 from sidecar.reconciler.settings import ReconcilerSettings
 
 T = TypeVar("T")
@@ -185,8 +186,11 @@ class CheckContext:
 
     @property
     def document(self) -> Document:
-        """The document; raises NotChecked if it cannot be read."""
-        return needed(self.facts.document, "the document cannot be read")
+        """The document; raises NotChecked if it cannot be read, or if there is none."""
+        config = self.settings.config
+        is_only = is_absent(config) and self.settings.runner_document.is_file()
+        why = f"there is no {config}" if is_only else "the document cannot be read"
+        return needed(self.facts.document, why)
 
     @property
     def planned(self) -> Document:

@@ -28,6 +28,7 @@ from sidecar.engines.base import (
 )
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import log_event
+from sidecar.lib.text import is_hash
 from sidecar.runner.due import Job, JobKind, Retry
 from sidecar.runner.job.events import EVENTS, Events, HookFacts, HookOutcome, Hooks, backrest_name
 from sidecar.runner.job.lock_wait import wait_for_locks
@@ -515,5 +516,10 @@ def _render_forged(snapshot: Snapshot) -> str:
 
 
 def _render_repair(snapshot: Snapshot) -> str:
-    """Return the line that leaves a snapshot the tag of the plan that made it."""
+    """Return the line that leaves a snapshot the tag of the plan that made it.
+
+    Only restic calls snapshots by hashes; of others a person corrects the record.
+    """
+    if not is_hash(snapshot.id):
+        return f"leave {snapshot.short} in the repository one tag of a plan"
     return f"restic tag --remove {shlex.quote(','.join(snapshot.plan_tags[1:]))} {snapshot.short}"

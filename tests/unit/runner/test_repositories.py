@@ -165,6 +165,19 @@ def test_a_repository_that_does_not_answer_keeps_no_other_from_being_created(wor
     assert ResultKind.SUCCESS is found.kind
 
 
+def test_what_to_do_about_one_that_is_gone_is_its_engines(world: World) -> None:
+    """Also where its address is a variable as a whole: restic's command makes no other's."""
+    world.end()
+    engine: Any = world.place
+    repo = replace(REPO, uri="${PLACE}")
+    found = [
+        Initialiser(world.known, MadeEngines(lambda _: engine), environ).ensure(repo)
+        for environ in ({"PLACE": "rsync:/x"}, {"PLACE": "/x"})
+    ]
+
+    assert [False, True] == ["restic init" in one.reason for one in found if one is not None]
+
+
 def test_an_id_outlives_the_journal(world: World) -> None:
     """In the file beside it."""
     world.ensure()

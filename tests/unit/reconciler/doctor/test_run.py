@@ -353,6 +353,7 @@ def test_a_runners_document_alone_is_enough(host: Host) -> None:
     found = {one.check: one for one in examine(context).findings}
 
     assert found["document.found"].verdict is CheckStatus.NOT_CHECKED
+    assert f"there is no {host.config}" == found["document.private"].message
     assert found["document.runner"].verdict is CheckStatus.OK
     assert found["pass"].verdict is CheckStatus.OK
 
