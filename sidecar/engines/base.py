@@ -511,6 +511,13 @@ class Engine(Upkeep, SnapshotReader, Protocol):
         """Return what it can do in this repository."""
         ...
 
+    def remark(self, retentions: Collection[Retention]) -> str:
+        """Return what is otherwise here than files and these retentions say, in a sentence.
+
+        Empty: all is kept as it is. For a repository that is there; raises EngineError.
+        """
+        ...
+
     def capture(
         self,
         plan: RunPlan,

@@ -57,6 +57,20 @@ def kept(times: Iterable[datetime], retention: Retention) -> dict[datetime, tupl
     return {time: tiers for time, tiers in reasons.items() if tiers}
 
 
+def keeps_by_time(retention: Retention) -> bool:
+    """Return whether a retention has a rule of time, such as `daily`."""
+    if retention.keep_all:
+        return False
+    buckets = (
+        retention.hourly,
+        retention.daily,
+        retention.weekly,
+        retention.monthly,
+        retention.yearly,
+    )
+    return any(buckets)
+
+
 def check_retention(retention: Retention) -> None:
     """Raise EngineError for a retention by which nothing may be forgotten.
 

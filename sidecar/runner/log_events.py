@@ -39,6 +39,9 @@ EVENTS: Mapping[str, LogEvent] = {
         "error, warn", "a hook cannot be run; error if its plan waits for it"
     ),
     "repository.ready": LogEvent("info", "a repository is there, or was made"),
+    "repository.remark": LogEvent(
+        "info", "what a repository keeps otherwise than files and retentions say; once a start"
+    ),
     "repository.not-created": LogEvent("error", "a repository could not be made"),
     "repository.not-noted": LogEvent(
         "error", "the file that keeps a repository's id is not written"

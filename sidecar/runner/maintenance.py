@@ -1,5 +1,6 @@
 """Check stopped containers, disks and repositories each minute, in threads beside the runs."""
 
+import logging
 import os
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
@@ -7,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sidecar.backrest.reading import Repo
-from sidecar.engines.base import Engines
+from sidecar.engines.base import EngineError, Engines
+from sidecar.lib.log import log_event
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.threads import Worker
 from sidecar.runner.document import ExecutedDocument
@@ -17,6 +19,7 @@ from sidecar.runner.repositories import Initialiser
 from sidecar.service.signals import SignalWaiter
 
 _SECONDS = 60.0
+_log = logging.getLogger(__name__)
 
 
 class _EachMinute(Worker):
@@ -111,6 +114,7 @@ class RepositoryProbes(_EachMinute):
         self._probing = probing
         self._document = document
         self._waiter = waiter
+        self._told: dict[str, str] = {}
 
     def check(self) -> None:
         """Probe each repository that is due."""
@@ -120,9 +124,23 @@ class RepositoryProbes(_EachMinute):
         for repo in prober.due(repos):
             if not self._closing.is_set():
                 self._probing.initialiser.ensure(repo)
-                prober.run(repo)
+                if prober.run(repo).is_reachable:
+                    self._tell_remark(repo)
         if before != prober.last():
             self._waiter.wake()
+
+    def _tell_remark(self, repo: Repo) -> None:
+        """Log, once, what a repository keeps otherwise than files and retentions say."""
+        plans = self._document.now.own.plans
+        kept = [plan.retention for plan in plans if plan.repo == repo.id and plan.retention]
+        try:
+            remark = self._probing.engines.make(repo).remark(kept)
+        except EngineError as error:
+            # A run fails with the same.
+            remark = str(error)
+        if remark and remark != self._told.get(repo.id):
+            log_event(_log, logging.INFO, "repository.remark", repo=repo.id, remark=remark)
+        self._told[repo.id] = remark
 
     def _interrupt(self) -> None:
         self._probing.programs.stop_all()

@@ -644,6 +644,18 @@ def test_unlock_of_what_nobody_holds_succeeds(bench: Bench) -> None:
     assert ResultKind.SUCCESS is bench.engine().unlock().kind
 
 
+def test_what_a_retention_keeps_otherwise_is_told(bench: Bench) -> None:
+    """That is the oldest snapshot, while a rule of time is not full; before anything is forgotten."""
+    keeps = Retention(daily=7)
+    told = [bench.engine().remark([one]) for one in (Retention(last=2), keeps)]
+    for _ in range(3):
+        bench.backup()
+    bench.engine().forget(bench.plan(), INSTANCE, keeps)
+    is_oldest_kept = 2 == len(bench.names(bench.plan()))
+
+    assert [False, not is_oldest_kept] == ["oldest" in one for one in told]
+
+
 def test_progress_is_reported(bench: Bench) -> None:
     """Fractions between nothing and all, and all at the end."""
     for number in range(20):

@@ -83,6 +83,7 @@ def test_without_attributes_the_rest_is_kept(without_attributes: RsyncBench) -> 
 
     assert [(ResultKind.SUCCESS, "")] * 2 == [(one.kind, one.reason) for one in (first, second)]
     assert "the repository keeps no extended attributes, access control lists" == second.note
+    assert second.note == bench.engine().remark(())
     assert (trees[0] / "file").samefile(trees[1] / "file")
     assert not bench.engine().capabilities().xattrs
 

@@ -1,6 +1,6 @@
 """An engine that answers what the test says, only for faults that restic cannot be made to show."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -62,6 +62,7 @@ class ScriptedEngine:
     held: list[tuple[HeldLock, ...]] = field(default_factory=list)
     saved: tuple[Snapshot, ...] = ()
     able: Capabilities = ABLE
+    remarked: str = ""
 
     def _answer(self, verb: str, usual: CommandResult | None = None) -> CommandResult:
         self.calls.append(verb)
@@ -71,6 +72,11 @@ class ScriptedEngine:
     def capabilities(self) -> Capabilities:
         """Return what it can do."""
         return self.able
+
+    def remark(self, retentions: Collection[Retention]) -> str:
+        """Return what the test says."""
+        del retentions
+        return self.remarked
 
     def capture(
         self,

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import stat
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -37,7 +37,7 @@ from sidecar.engines.locking import is_left_over
 from sidecar.engines.program import LineTaker
 from sidecar.engines.restic import commands as argv
 from sidecar.engines.restic.access import ResticAccess
-from sidecar.engines.restic.features import Feature, Features
+from sidecar.engines.restic.features import SINCE, Feature, Features
 from sidecar.engines.restic.interpret import Verb
 from sidecar.engines.restic.listing import (
     parse_change,
@@ -51,7 +51,7 @@ from sidecar.engines.restic.options import ResticOptions
 from sidecar.engines.restic.parent import ParentFinder
 from sidecar.engines.restic.program import Program
 from sidecar.engines.restic.trees import find_attributes
-from sidecar.engines.retention import check_retention
+from sidecar.engines.retention import check_retention, keeps_by_time
 from sidecar.engines.sources import find_sources
 from sidecar.lib.process import ProcessRunner
 
@@ -86,6 +86,17 @@ class ResticEngine:
     def capabilities(self) -> Capabilities:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
         return self.features().capabilities()
+
+    def remark(self, retentions: Collection[Retention]) -> str:
+        """Return what this restic keeps otherwise than these retentions say; empty: nothing."""
+        features = self.features()
+        if features.has(Feature.KEEPS_OLDEST) or not any(map(keeps_by_time, retentions)):
+            return ""
+        since = ".".join(map(str, SINCE[Feature.KEEPS_OLDEST][:2]))
+        return (
+            f"{features} does not keep the oldest snapshot while a rule of time has fewer than it "
+            f"asks for, as restic does since {since}"
+        )
 
     def capture(
         self,

@@ -37,6 +37,7 @@ class Feature(StrEnum):
     CHECK_JSON = "check --json"
     FORGET_EXIT_CODE = "forget: exit code 3 if a snapshot could not be removed"
     PRUNE_JSON = "prune --json"
+    KEEPS_OLDEST = "forget: the oldest is kept while a rule of time is not full"
     ATTRIBUTE_ERRORS = "restore: an extended attribute that cannot be set is an error"
 
 
@@ -48,6 +49,7 @@ SINCE: dict[Feature, Version] = {
     Feature.SFTP_ARGS: (0, 16, 1),
     Feature.SUBFOLDER: (0, 16, 0),
     Feature.RESTORE_PROGRESS: (0, 16, 0),
+    Feature.KEEPS_OLDEST: (0, 16, 0),
     Feature.SKIP_IF_UNCHANGED: (0, 17, 0),
     Feature.EXIT_CODES: (0, 17, 0),
     Feature.EXIT_WRONG_PASSWORD: (0, 17, 1),

@@ -2,7 +2,7 @@
 
 import os
 import posixpath
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -34,6 +34,7 @@ from sidecar.engines.base import (
 )
 from sidecar.engines.comparison import compare
 from sidecar.engines.excludes.read import read_excludes
+from sidecar.engines.marker import MARKER
 from sidecar.engines.masking import masking_of
 from sidecar.engines.retention import check_retention
 from sidecar.engines.rsync import commands as argv
@@ -97,6 +98,12 @@ class RsyncEngine:
             # Of what lies elsewhere, or whose owners are in attributes, rsync tells the seconds.
             can = replace(can, time_resolution=max(_SECOND, can.time_resolution))
         return can
+
+    def remark(self, retentions: Collection[Retention]) -> str:
+        """Return what of files is not kept in this repository as it is; empty: all is."""
+        del retentions
+        root = self._repository.root
+        return self._note_of(self._kept(root, f"{root}/{MARKER}"))
 
     def capture(
         self,
@@ -402,11 +409,15 @@ class RsyncEngine:
 
     def _keeping(self, place: PlanPlace, name: str) -> Keeping:
         """Return what is kept of properties in a snapshot that was begun."""
+        return self._kept(self._repository.at(place.home), self._repository.partial(place, name))
+
+    def _kept(self, folder: str, ours: str) -> Keeping:
+        """Return what is kept in a folder; `ours` is the path of something that we have made."""
         settings = self._settings
-        found = self._storage.keeps(self._repository.at(place.home))
+        found = self._storage.keeps(folder)
         if not found.hard_links and not settings.allows_copies:
             raise EngineError(FailureClass.UNKNOWN, _NO_LINKS, _NO_LINKS_HINT)
-        is_root = self._storage.owner(self._repository.partial(place, name)) == 0
+        is_root = self._storage.owner(ours) == 0
         is_faked = settings.keeps_owners and not is_root and found.xattrs
         owners = settings.keeps_owners and (is_faked or (found.owners and is_root))
         return replace(found, owners=owners, faked=is_faked)

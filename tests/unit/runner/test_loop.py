@@ -1127,6 +1127,9 @@ def probes_of(watched: Watched, config: Config) -> RepositoryProbes:
     probing: Any = SimpleNamespace(
         prober=watched,
         initialiser=SimpleNamespace(ensure=lambda repo: watched.prepared.append(repo.id)),
+        engines=MadeEngines(
+            lambda repo: ScriptedEngine([], remarked=f"{repo.uri} keeps no owners")
+        ),
         programs=SimpleNamespace(stop_all=lambda: None),
     )
     waiter: Any = SimpleNamespace(wake=wake)
@@ -1140,6 +1143,22 @@ def test_each_round_probes_what_is_due_and_tells_what_is_new() -> None:
     for _ in range(2):
         probes.check()
         assert (["a", "b"], 1) == (watched.probed, watched.subscription)
+
+
+def test_what_a_repository_does_not_keep_is_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    """At the start, not only with the first run; of one that does not answer nothing is known."""
+    caplog.set_level(logging.INFO)
+    watched = Watched()
+    probes = probes_of(watched, Config("", (Repo("a", "/a"),)))
+    for _ in range(2):
+        watched.probed.clear()
+        probes.check()
+    probes_of(
+        Watched(answer=Probed(NOON, failure=FailureClass.NETWORK)), Config("", (Repo("b"),))
+    ).check()
+    told = [record.fields for record in caplog.records if record.message == "repository.remark"]  # type: ignore[attr-defined]
+
+    assert [{"repo": "a", "remark": "/a keeps no owners"}] == told
 
 
 def maintenance_of(heard: list[str]) -> Maintenance:
