@@ -48,6 +48,11 @@ def check_scheme(uri: str) -> SchemeFault | None:
     return SchemeFault(f"begins with `{nearly[0]}`", f"write it in small letters: `{small}`")
 
 
+def is_hidden(uri: str) -> bool:
+    """Return whether a variable, `${NAME}`, hides the scheme of a URI from whoever lacks it."""
+    return uri.startswith("${")
+
+
 def engine_of(uri: str) -> EngineName:
     """Return the engine of a repository by its URI, in which `${NAME}` is expanded already.
 

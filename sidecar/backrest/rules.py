@@ -13,7 +13,13 @@ from datetime import date
 from typing import Any, Final
 
 from sidecar.backrest.cron import CronError, check_cron
-from sidecar.backrest.engine_name import RUNNABLE, EngineName, check_scheme, engine_of
+from sidecar.backrest.engine_name import (
+    RUNNABLE,
+    EngineName,
+    check_scheme,
+    engine_of,
+    is_hidden,
+)
 from sidecar.backrest.engine_options import parse_options
 from sidecar.backrest.flag_words import split_entry
 from sidecar.backrest.jsontext import Object, parse_integer
@@ -170,6 +176,20 @@ def check_runner_repos(document: Mapping[str, Any]) -> list[DocumentFault]:
         if isinstance(repo, dict)
     )
     return [fault.under("repos", index) for index, fault in found if fault is not None]
+
+
+def check_hidden(document: Mapping[str, Any]) -> list[DocumentFault]:
+    """Return the repositories of the runner's document whose scheme only the runner knows."""
+    repos = document.get("repos")
+    return [
+        DocumentFault(
+            f"/repos/{index}/uri",
+            "a variable hides the scheme, so neither the engine nor its flags can be checked",
+            "write the scheme before the variable, as in rsync:${PLACE}",
+        )
+        for index, repo in enumerate(repos if isinstance(repos, list) else ())
+        if isinstance(repo, dict) and type(uri := repo.get("uri")) is str and is_hidden(uri)
+    ]
 
 
 def _repo_fault(repo: _Holder) -> DocumentFault | None:

@@ -14,7 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from sidecar.backrest.document import parse_document
-from sidecar.backrest.engine_name import RUNNABLE, EngineName, check_scheme, engine_of
+from sidecar.backrest.engine_name import (
+    RUNNABLE,
+    EngineName,
+    check_scheme,
+    engine_of,
+    is_hidden,
+)
 from sidecar.backrest.rules import VERSION, check_document
 from sidecar.lib.errors import UsageError
 from sidecar.lib.read_file import read_file
@@ -58,6 +64,10 @@ _OPEN = (
     "until you set a user in Backrest's settings"
 )
 _NEXT = ("Backrest, or the runner in its place, initialises the repository when it starts.",)
+_HIDDEN = (
+    "A variable hides the scheme of its address: it is taken for one of restic's. For another "
+    "program write the scheme before the variable, as in rsync:${PLACE}."
+)
 _GENERATED = (
     "The generated password stands in that file only, as `password` of the repository.",
     "Keep a copy of it somewhere else: without it nobody can restore anything.",
@@ -122,6 +132,8 @@ def create_document(wanted: NewDocument) -> Iterable[str]:
     if login is None:
         _log.warning(_OPEN)
     lines = [f"{config} is written: instance {name}, repository {wanted.repo_id}.", *_NEXT]
+    if is_hidden(wanted.repo.strip()):
+        lines.append(_HIDDEN)
     return [*lines, *made, *(_GENERATED if wanted.generate_password else ())]
 
 

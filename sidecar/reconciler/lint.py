@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from sidecar.backrest.document import Document, DocumentView, joined_view, parse_document
-from sidecar.backrest.rules import check_engines, check_runner_repos
+from sidecar.backrest.rules import check_engines, check_hidden, check_runner_repos
 from sidecar.docker.compose.load import ComposeReading, group_projects
 from sidecar.docker.inventory import DockerInventory
 from sidecar.docker.models import Mount
@@ -35,6 +35,7 @@ from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
 UNREADABLE = "lint.unreadable"
 UNKNOWN_KEY = "lint.unknown-key"
 ENGINE_OPTION = "lint.engine-option"
+ENGINE_HIDDEN = "lint.engine-hidden"
 NO_ENGINE = "repo.no-engine"
 NOT_RESTIC = "repo.not-restic"
 
@@ -202,6 +203,10 @@ def _in_documents(settings: ReconcilerSettings, documents: _Documents) -> Iterat
             reason = NO_ENGINE if fault.pointer.endswith("/uri") else ENGINE_OPTION
             message = f"{fault.pointer}: {fault.message}"
             yield LintFinding(reason, message, fault.hint, file=file)
+        for fault in check_hidden(runner.root):
+            message = f"{fault.pointer}: {fault.message}"
+            severity = Severity.WARNING
+            yield LintFinding(ENGINE_HIDDEN, message, fault.hint, severity=severity, file=file)
 
 
 def _unknown_keys(document: Document, file: str) -> Iterator[LintFinding]:

@@ -9,7 +9,13 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from sidecar.backrest.jsontext import decode
-from sidecar.backrest.rules import check_document, check_engines, check_runner_repos, check_version
+from sidecar.backrest.rules import (
+    check_document,
+    check_engines,
+    check_hidden,
+    check_runner_repos,
+    check_version,
+)
 from sidecar.backrest.shape import DocumentFault, pointer_of
 
 ROOT = Path(__file__).parents[3]
@@ -380,6 +386,12 @@ def test_options_that_an_engine_does_not_know_are_told(repos: str, faults: list[
     found = check_runner_repos(decode(f'{{"repos": {repos}}}'))
 
     assert faults == [f"{fault.pointer}: {fault.message}" for fault in found]
+
+
+@pytest.mark.parametrize("repos", ["null", "[1, {}]", '[{"uri": 1}, {"uri": "rsync:${PLACE}"}]'])
+def test_a_scheme_before_a_variable_is_known(repos: str) -> None:
+    """What has another shape is told by other rules."""
+    assert [] == check_hidden(decode(f'{{"repos": {repos}}}'))
 
 
 def test_a_repository_that_restic_cannot_initialise_keeps_backrest_from_starting() -> None:

@@ -276,6 +276,16 @@ def test_the_runners_document_is_made_where_it_is_named(create: Create, tmp_path
         create(repo="rsync:/y", generate_password=False, runner_config=path)
 
 
+def test_an_address_whose_scheme_is_hidden_is_taken_for_restics(
+    create: Create, config: Path
+) -> None:
+    """And that is told: variables are those of whoever runs it."""
+    lines = create(repo="${PLACE}")
+
+    assert "it is taken for one of restic's" in lines[2]
+    assert "${PLACE}" == json.loads(config.read_bytes())["repos"][0]["uri"]
+
+
 @pytest.mark.parametrize(
     ("repo", "fault", "hint"),
     [

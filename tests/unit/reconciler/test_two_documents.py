@@ -483,6 +483,7 @@ def test_a_lint_reads_both(both: TwoDocuments, monkeypatch: pytest.MonkeyPatch) 
     """A repository of the other is known, and what is wrong in each is told with its file."""
     fixed = {**NAS, "flags": ["--flatt"]}
     others = [{"id": "far", "uri": "rsync+ssh://h/x"}, {"id": "tape", "uri": "dar:/x"}]
+    others.append({"id": "any", "uri": "${PLACE}"})
     both.write()
     write(both.runner, [fixed, *({**one, "autoInitialize": True} for one in others)], [])
     odd = {"id": "odd", "uri": "rsync:/x", "guid": "0" * 64}
@@ -501,14 +502,14 @@ def test_a_lint_reads_both(both: TwoDocuments, monkeypatch: pytest.MonkeyPatch) 
         ("lint.engine-option", str(both.runner)),
         ("repo.no-engine", str(both.runner)),
         ("repo.no-engine", str(both.runner)),
+        ("lint.engine-hidden", str(both.runner)),
     ] == [(found.reason, found.file) for found in report.findings]
     assert ["backrest_sidecar_" in one.plan for one in report.coverage] == [True]
     both.config.unlink()
     report = lint_once(settings, NOW, {})
     assert report.has_document
-    assert ["lint.engine-option", *["repo.no-engine"] * 2] == [
-        found.reason for found in report.findings
-    ]
+    theirs = ["lint.engine-option", "repo.no-engine", "repo.no-engine", "lint.engine-hidden"]
+    assert theirs == [found.reason for found in report.findings]
 
 
 @pytest.mark.parametrize("name", [PLAN, "web"])
