@@ -25,12 +25,12 @@ def main(folder: str, work: str, number: str) -> None:
     left = int(number)
 
     def dying(change: Callable[..., None]) -> Callable[..., None]:
-        def run(*words: Any) -> None:
+        def run(*words: Any, **settings: Any) -> None:
             nonlocal left
             left -= 1
             if left == 0:
                 os.kill(os.getpid(), signal.SIGKILL)
-            change(*words)
+            change(*words, **settings)
 
         return run
 

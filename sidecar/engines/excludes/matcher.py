@@ -10,7 +10,7 @@ and not compared with every pattern.
 """
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import Final, NamedTuple
 
@@ -68,6 +68,12 @@ class Place:
         if self._exact.excludes(name):
             return True
         return self._folded is not None and self._folded.excludes(lowered(name))
+
+    def decider(self) -> Callable[[bytes], bool] | None:
+        """Return what `leaves_out` tells of names, for who has many; None: it keeps all."""
+        if self._folded is not None:
+            return self.leaves_out
+        return None if self._exact.keeps_all else self._exact.excludes
 
     def below(self, name: bytes) -> "Place":
         """Return the place of an entry of this folder."""
@@ -213,6 +219,11 @@ class _Position:
         here = [automaton.table(reached.states)] if reached.states else []
         self._tables = [*automaton.anywhere, *here]
         self.is_excluded = automaton.is_excluded(reached.last)
+
+    @property
+    def keeps_all(self) -> bool:
+        """Whether no pattern can leave out an entry of this folder."""
+        return not self._tables and not self.is_excluded
 
     def excludes(self, name: bytes) -> bool:
         """Return whether the patterns leave out an entry of this folder."""

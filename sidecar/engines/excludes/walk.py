@@ -58,14 +58,19 @@ class Excludes:
     folders: frozenset[bytes] = frozenset()
 
 
-def walk(paths: Sequence[bytes], excludes: Excludes) -> Iterator[Seen]:
+def walk(
+    paths: Sequence[bytes], excludes: Excludes, told: Collection[bytes] | None = None
+) -> Iterator[Seen]:
     """Yield absolute paths that are to be backed up, and what is below them; each once.
+
+    Of what is taken and no folder only the paths themselves are yielded, and what has one of the
+    names `told`; None: all.
 
     As restic has it: sockets are left out. A file that excludes its folder is taken itself. Where
     another file system is left out, the folder is taken on which it is mounted. A path that lies
     below another one is decided by itself, also where folders above it are left out.
     """
-    return _Walk(paths, excludes).run()
+    return _Walk(paths, excludes, told).run()
 
 
 class _Folder(NamedTuple):
@@ -89,8 +94,11 @@ class _Folder(NamedTuple):
 class _Walk:
     """One walk over the paths of a backup."""
 
-    def __init__(self, paths: Sequence[bytes], excludes: Excludes) -> None:
+    def __init__(
+        self, paths: Sequence[bytes], excludes: Excludes, told: Collection[bytes] | None
+    ) -> None:
         self._excludes = excludes
+        self._told = told
         self._looks = excludes.largest is not None or excludes.one_file_system
         cleaned = dict.fromkeys(b"/" + posixpath.normpath(path).strip(b"/") for path in paths)
         above = {path: set(_folders_above(path)) for path in cleaned}
@@ -136,23 +144,27 @@ class _Walk:
             yield Seen(path, Fate.TAKEN)
 
     def _read(self, folder: _Folder) -> Iterator[Seen]:
-        leaves_out, kept = folder.place.leaves_out, self._kept_by_tags(folder.path)
-        is_quick = not self._looks
+        leaves_out, kept = folder.place.decider(), self._kept_by_tags(folder.path)
+        is_quick, told = not self._looks, self._told
         try:
             with os.scandir(folder.path) as entries:
                 for entry in entries:
                     if self._inner and entry.path in self._inner:
                         yield from self._begin(entry.path)
                     elif (
-                        leaves_out(entry.name)
+                        (leaves_out is not None and leaves_out(entry.name))
                         or (kept is not None and entry.name not in kept)
                         or folder.is_passage
                     ):
                         yield self._left_out(folder, entry)
                     elif is_quick and entry.is_file(follow_symlinks=False):
-                        yield Seen(entry.path, Fate.TAKEN)
+                        # Most of a tree: of these nothing is made where nobody is told of them.
+                        if told is None or entry.name in told:
+                            yield Seen(entry.path, Fate.TAKEN)
                     else:
-                        yield self._seen(folder, entry)
+                        seen = self._seen(folder, entry)
+                        if seen.fate is not Fate.TAKEN or told is None or entry.name in told:
+                            yield seen
         except OSError as error:
             yield _unread(folder.path, error)
 

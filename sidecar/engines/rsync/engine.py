@@ -346,7 +346,6 @@ class RsyncEngine:
                 message = "what was copied is gone: does another runner save to this repository?"
                 raise EngineError(FailureClass.UNKNOWN, message)
             try:
-                self._storage.flush(self._repository.root)
                 self._name(unnamed)
             except EngineError:
                 self._give_up(place, name)

@@ -26,7 +26,9 @@ def exclude_file(
     """
     folder = os.fsencode(own)
     own_excludes = replace(excludes, folders=excludes.folders | ({folder} if own else frozenset()))
-    seen = walk([os.fsencode(source) for source in sources], own_excludes)
+    # Where the repository is on this machine, its marker tells of it.
+    told = {MARKER.encode()} if own else frozenset()
+    seen = walk([os.fsencode(source) for source in sources], own_excludes, told)
     paths = list(_left_out(seen, folder))
     if not paths:
         yield ""

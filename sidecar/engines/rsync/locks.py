@@ -156,7 +156,8 @@ class PlanLocks:
             self._locking.records.note(self._repo, _ourselves())
 
     def _write(self, lock: PlanLock) -> None:
-        self._storage.write(self._path(lock), lock.to_json())
+        # Who holds it does not survive a loss of power either.
+        self._storage.write(self._path(lock), lock.to_json(), durable=False)
 
     def _path(self, lock: PlanLock) -> str:
         return f"{self._folder}/{lock.held.id}{_ENDING}"

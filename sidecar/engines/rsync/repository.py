@@ -101,13 +101,18 @@ class Repository:
         return self.at(f"{place.home}/{name}{PARTIAL}")
 
     def drop(self, place: PlanPlace, name: str) -> None:
-        """Delete a snapshot that was begun."""
-        self.storage.remove([self.partial(place, name)])
+        """Delete a snapshot that was begun, and its record."""
+        path = self.at(f"{place.home}/{name}")
+        self.storage.remove([f"{path}{RECORD}", f"{path}{PARTIAL}"])
 
     def finish(self, place: PlanPlace, record: Record, *, has_links: bool) -> None:
-        """Let a snapshot count from now on. Killed before the folder is renamed, it does not."""
+        """Let a snapshot count from now on, all of which is on the disk with its record.
+
+        Killed before the folder is renamed, it does not count.
+        """
         path = self.at(f"{place.home}/{record.name}")
-        self.storage.write(f"{path}{RECORD}", record.to_json())
+        self.storage.write(f"{path}{RECORD}", record.to_json(), durable=False)
+        self.storage.flush(self.root)
         self.storage.rename(f"{path}{PARTIAL}", path)
         if has_links:
             self.storage.point(self.at(place.latest), place.link_to(place.home, record.name))

@@ -64,10 +64,11 @@ class Storage(Protocol):
         """Return the content of a file; None if it does not exist."""
         ...
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Replace a file in one step, so that it is there whole or not at all.
 
-        Its folder is made if it is not there.
+        Its folder is made if it is not there. What need not be `durable` may be lost if the power
+        fails before a `flush`.
         """
         ...
 
@@ -166,7 +167,7 @@ class LocalStorage:
             return read_file(Path(path), _LARGEST)
         return None
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Replace a file in one step, so that it is there whole or not at all."""
         part = f"{path}{_NEW}"
         with as_engine_errors():
@@ -175,7 +176,8 @@ class LocalStorage:
                 with Path(part).open("wb") as file:
                     file.write(content)
                     file.flush()
-                    os.fsync(file.fileno())
+                    if durable:
+                        os.fsync(file.fileno())
                 Path(part).replace(path)
             except OSError:
                 with contextlib.suppress(OSError):
@@ -307,8 +309,9 @@ class SshStorage:
         done = self._seen(f"cat -- {quote_words(path)}", "cat")
         return done.out if done.status == 0 else None
 
-    def write(self, path: str, content: bytes) -> None:
+    def write(self, path: str, content: bytes, *, durable: bool = True) -> None:
         """Replace a file in one step, so that it is there whole or not at all."""
+        del durable
         part, whole = quote_words(f"{path}{_NEW}"), quote_words(path)
         folder = quote_words(path.rpartition("/")[0])
         script = f"mkdir -p -- {folder} && cat > {part} && mv -f -- {part} {whole}"

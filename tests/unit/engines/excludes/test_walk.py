@@ -31,6 +31,31 @@ def test_what_is_left_out_is_told_at_its_top(tmp_path: Path) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    "excludes",
+    [
+        Excludes(ExcludeMatcher()),
+        Excludes(ExcludeMatcher(["*.tmp", "in/x*"])),
+        Excludes(ExcludeMatcher(["*"], ["*.TMP"])),
+        Excludes(ExcludeMatcher(), largest=4),
+    ],
+)
+def test_of_what_is_taken_only_some_names_may_be_told(tmp_path: Path, excludes: Excludes) -> None:
+    """All else is told as ever."""
+    for name in ("told", "in/told", "in/x", "in/other.tmp", "in/deep/large"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(name)
+    every = list(walk([bytes(tmp_path)], excludes))
+    some = list(walk([bytes(tmp_path)], excludes, {b"told"}))
+
+    assert some == [
+        one for one in every if one.fate is not Fate.TAKEN or one.path.endswith(b"/told")
+    ]
+    assert list(walk([bytes(tmp_path / "told")], excludes, ())) == list(
+        walk([bytes(tmp_path / "told")], excludes)
+    )
+
+
 def test_folders_may_be_left_out_by_their_path(tmp_path: Path) -> None:
     """Such as a repository in the folder that is backed up; others of its name are taken."""
     for name in ("repo/below", "a/repo"):
