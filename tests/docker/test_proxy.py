@@ -1,6 +1,10 @@
 """The socket proxies: what they grant is what is needed, and the doctor tests all of it."""
 
+import json
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -237,6 +241,52 @@ def test_a_hook_without_its_grant_fails_and_says_why(
 def test_nothing_else_is_granted(call: str, proxy: SocketProxy) -> None:
     """Above all nothing that makes a container, or reads what is in one."""
     assert not proxy.grants(*call.split(" "))
+
+
+class Recording(SocketProxy):
+    """A proxy that knows which of the file's grants were made use of."""
+
+    def __init__(self, engine: PrivateEngine) -> None:
+        super().__init__(engine.socket, allowed=rules_without(), listen=("127.0.0.1", 0))
+        self.used: set[str] = set()
+
+    def grants(self, method: str, path: str) -> bool:
+        """Note the names of what lets a call through."""
+        bare = path.partition("?")[0]
+        self.used |= {
+            grant.name
+            for grant in GRANTS
+            if grant.method == method and re.fullmatch(grant.rule, bare)
+        }
+        return super().grants(method, path)
+
+
+def test_the_runner_itself_asks_for_what_the_page_says(
+    hooked: str, engine: PrivateEngine, docker_client: docker.APIClient, tmp_path: Path
+) -> None:
+    """To read; and for a restore to stop and start who uses the data. Hooks come on top of that."""
+    data = tmp_path / "data"
+    (data / "page").write_text("hello\n")
+    plan = {"id": "web", "repo": "r", "paths": [str(data)], "schedule": {"disabled": True}}
+    place = str(tmp_path / "repository")
+    repo = {"id": "r", "uri": place, "guid": "", "password": "x", "autoInitialize": True}
+    document = {"modno": 1, "version": 6, "instance": "here", "repos": [repo], "plans": [plan]}
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps(document))
+    with Recording(engine) as proxy:
+        for command in (("run", "web"), ("restore", "web", "--yes")):
+            done = subprocess.run(
+                [sys.executable, "-m", "sidecar.runner", *command, "--config", config],
+                env={**os.environ, "DOCKER_HOST": proxy.address},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert 0 == done.returncode, done.stdout + done.stderr
+        assert [] == proxy.refused
+        asked = {"VERSION", "CONTAINERS", "VOLUMES", "INFO", "ALLOW_STOP", "ALLOW_START"}
+        assert asked == proxy.used
+    assert "running" == state_of(docker_client, hooked)
 
 
 @pytest.fixture(scope="module")
