@@ -27,6 +27,7 @@ from sidecar.lib.log import LogEvent
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.log_events import EVENTS
 from sidecar.reconciler.metrics import METRICS
+from sidecar.runner.doctor import CHECKS as RUNNER_CHECKS
 from sidecar.runner.log_events import EVENTS as RUNNER_EVENTS
 from sidecar.runner.log_events import ONCE
 from sidecar.runner.metrics import METRICS as RUNNER_METRICS
@@ -103,13 +104,28 @@ def render_problems() -> str:
 def render_checks() -> str:
     """Write the page of the doctor's checks."""
     intro = (
-        "What [`backrest-sidecar doctor`](commands.md#doctor) checks, in this order, one line "
-        "each: `ok`, `warning` (it works, but not as well as it could), `failure` (what is asked "
-        "for does not work; status 1), or `not-checked` (there was nothing to look at, or an "
-        "earlier failure hides it). The names in capitals are the variables of a socket proxy."
+        "What [`backrest-sidecar doctor`](commands.md#doctor) checks, in this order: `ok`, "
+        "`warning` (it works, but not as well as it could), `failure` (what is asked for does not "
+        "work; status 1), or `not-checked` (there was nothing to look at, or an earlier failure "
+        "hides it). It shows what is wrong, and with `--all` every check. The names in capitals "
+        "are the variables of a socket proxy."
     )
+    of_runner = (
+        "Who runs the backups has the programs, the secrets and the way to the repositories: that "
+        "is [`backrest-runner doctor`](runner-commands.md#doctor). Beside Backrest its companion "
+        "asks the repositories of both documents that it executes."
+    )
+    titles = ("check", "proves that")
     rows = ((code(check.id), check.proves) for check in CHECKS)
-    return page("Checks of the doctor", intro, table(("check", "proves that"), rows))
+    of_runners = ((code(name), proves) for name, proves in RUNNER_CHECKS.items())
+    return page(
+        "Checks of the doctor",
+        intro,
+        table(titles, rows),
+        "## Of backrest-runner",
+        of_runner,
+        table(titles, of_runners),
+    )
 
 
 def render_metrics() -> str:

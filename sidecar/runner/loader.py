@@ -68,7 +68,8 @@ class Loader:
     """Reads the two documents when `refresh` is called, and parses what has changed.
 
     `${NAME}` in the addresses of repositories is taken from `environ`. `today` gives the date from
-    which schedules must fire some day. Used by one thread.
+    which schedules must fire some day. Where it `is_quiet` nothing is logged: the caller shows what
+    is wrong. Used by one thread.
     """
 
     def __init__(
@@ -76,7 +77,10 @@ class Loader:
         files: DocumentFiles,
         environ: Mapping[str, str],
         today: Callable[[], date] = date.today,
+        *,
+        is_quiet: bool = False,
     ) -> None:
+        self._is_quiet = is_quiet
         self._choice = files.choice
         self._environ = environ
         self._config = _File(DocumentName.CONFIG, files.config, today)
@@ -108,7 +112,7 @@ class Loader:
                 runner.error = None
         elif isinstance(config.error, MissingDocument) and config.good is None:
             config.error = config.overlooked()
-        for one in (config, runner):
+        for one in () if self._is_quiet else (config, runner):
             one.log_trouble()
         documents, version = before.documents, before.version
         if any(is_new):
@@ -121,7 +125,7 @@ class Loader:
             self._config.good, self._runner.good, self._choice, self._address_of, RUNNABLE
         )
         for notice in united.notices:
-            if notice not in self._told:
+            if notice not in self._told and not self._is_quiet:
                 _log_notice(notice)
         self._told = frozenset(united.notices)
         return united

@@ -64,7 +64,7 @@ def read_plan_facts(
     `zone` is that of the schedules, `now` in unix seconds. Raises StoreError or DocumentError if
     there is no document at all.
     """
-    loader = Loader(settings.files, environ)
+    loader = Loader(settings.files, environ, is_quiet=True)
     loaded = loader.read()
     if loaded.documents is None:
         raise loader.errors[0]

@@ -10,9 +10,10 @@ from typing import Any
 from private_docker import PrivateEngine
 from sample_stack import busybox_tar
 from sidecar.labels.policy import Policy
-from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus, make_context
+from sidecar.reconciler.doctor.check import CheckContext, make_context
 from sidecar.reconciler.doctor.run import examine
 from sidecar.reconciler.settings import Applying, InventorySource, ReconcilerSettings
+from sidecar.service.check_result import CheckResult, CheckStatus
 from tests.unit.reconciler.doctor.test_run import PAUSE, SCALE, STOP
 from world import World
 

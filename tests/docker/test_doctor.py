@@ -13,9 +13,9 @@ import pytest
 
 from doctor_world import WITH_CLIENT, Stack, with_client
 from private_docker import PrivateEngine
-from sidecar.reconciler.doctor.check import CheckStatus
 from sidecar.reconciler.doctor.run import CHECKS
 from sidecar.reconciler.settings import InventorySource
+from sidecar.service.check_result import CheckStatus
 from tests.fakes.socket_proxy import PERMISSIONS, SocketProxy
 from world import World
 

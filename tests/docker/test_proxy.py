@@ -20,8 +20,8 @@ from private_docker import PrivateEngine
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume
 from sidecar.reconciler.doctor import docker as reading
 from sidecar.reconciler.doctor import rights
-from sidecar.reconciler.doctor.check import CheckStatus
 from sidecar.reconciler.settings import Applying, ApplyVia, InventorySource
+from sidecar.service.check_result import CheckStatus
 from stack_world import ROOT, WEB, Stack, compose_file, running_stack, services_with_socket
 from tests.fakes.proxy_program import parse_rules
 from tests.fakes.socket_proxy import SocketProxy
@@ -314,7 +314,7 @@ def test_the_stack_backs_up_through_the_proxy(stack: Stack) -> None:
 
 def test_the_doctor_finds_nothing_wrong_behind_the_proxy(stack: Stack) -> None:
     """It asks for all that the present plans need."""
-    said = stack.sidecar("doctor")
+    said = stack.sidecar("doctor", "--all")
     assert " 0 warning, 0 failure" in said
     assert "tcp://socket-proxy:2375 lets hooks" in said
 

@@ -175,10 +175,13 @@ def test_the_doctor_finds_nothing_wrong(stack: Stack) -> None:
     """The sidecar sees the runner's mounts, its document and its zone."""
     await_plan(stack)
 
-    said = stack.sidecar("doctor")
+    said = stack.sidecar("doctor", "--all")
 
     assert " 0 failure" in said
     assert "both are in Europe/Berlin" in said
+    of_runner = runner(stack, "doctor", "--all")
+    assert " 0 failure" in of_runner
+    assert "it answers, and its password is right" in of_runner
 
 
 def test_the_pages_are_open_to_this_machine_only(
@@ -211,7 +214,7 @@ def test_the_same_goes_through_a_socket_proxy(stack: Stack, stack_client: docker
         assert "success" in runner(stack, "backup", WEB_PLAN)
         # That may have been a run whose hooks had run before.
         wait_until(dump.exists, "a dump")
-        said = stack.sidecar("doctor")
+        said = stack.sidecar("doctor", "--all")
         assert " 0 failure" in said
         assert "tcp://socket-proxy:2375 lets hooks" in said
         (data_of(stack) / "index.html").write_text("defaced\n")

@@ -69,7 +69,7 @@ _COMMANDS = (
     CommandEntry(
         "doctor",
         f"{_HERE}service",
-        "Check all that backups depend on: one line each, with what to do.",
+        "Check all that backups depend on, and show what is wrong and what to do.",
         CommandGroup.SERVICE,
     ),
     CommandEntry(

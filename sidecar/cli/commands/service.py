@@ -63,6 +63,7 @@ def daemon(**flags: Any) -> None:
 @click.command()
 @documents_option
 @option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
+@option("--all", "is_all", is_flag=True, help="Show every check, also what is well.")
 @option(
     "--output",
     type=click.Choice(["table", "json"]),
@@ -77,10 +78,11 @@ def daemon(**flags: Any) -> None:
 @docker_option
 @policy_options
 @log_options_at("error")
-def doctor(fix: bool, output: str, **flags: Any) -> None:
-    """Check all that backups depend on: one line each, with what to do.
+def doctor(fix: bool, is_all: bool, output: str, **flags: Any) -> None:
+    """Check all that backups depend on, and show what is wrong and what to do.
 
-    Give it the flags of the daemon. Without --fix nothing is changed.
+    Give it the flags of the daemon. Without --fix nothing is changed. Whether repositories can be
+    used, who runs the backups can tell: `backrest-runner doctor`.
 
     Exit status: 0 nothing is broken; 1 something is.
 
@@ -93,7 +95,7 @@ def doctor(fix: bool, output: str, **flags: Any) -> None:
     from sidecar.reconciler.doctor.run import run_doctor
 
     report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
-    echo(render_doctor(report, output), form=output)
+    echo(render_doctor(report, output, is_all=is_all), form=output)
     if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 

@@ -1,20 +1,19 @@
-"""The doctor's report: a line for each check for people, and JSON for programs."""
+"""The doctor's report: one screen, or a line for each check, for people, and JSON for programs."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-import click
-
+from sidecar.cli.output.terminal import Meaning, styled
 from sidecar.cli.output.text import printable
-from sidecar.reconciler.doctor.check import CheckResult, CheckStatus, DoctorReport
+from sidecar.service.check_result import CheckResult, CheckStatus, DoctorReport
 
-_COLOURS = {
-    CheckStatus.OK: "green",
-    CheckStatus.WARNING: "yellow",
-    CheckStatus.FAILURE: "red",
-    CheckStatus.NOT_CHECKED: "bright_black",
+_MEANINGS = {
+    CheckStatus.OK: Meaning.GOOD,
+    CheckStatus.WARNING: Meaning.UNSURE,
+    CheckStatus.FAILURE: Meaning.BAD,
+    CheckStatus.NOT_CHECKED: Meaning.MUTED,
 }
 _WORDS = {
     CheckStatus.OK: "ok",
@@ -23,13 +22,18 @@ _WORDS = {
     CheckStatus.NOT_CHECKED: "not checked",
 }
 _WIDTH = max(map(len, _WORDS.values()))
+_MOST_DETAILS = 5
 
 
-def render_doctor(report: DoctorReport, form: str) -> str:
-    """Write a report as `table` or `json`."""
+def render_doctor(report: DoctorReport, form: str, *, is_all: bool = True) -> str:
+    """Write a report as `table` or `json`.
+
+    A table has all checks if `is_all`, else those in which something is wrong or was repaired. JSON
+    has all.
+    """
     if form == "json":
         return _render_json(report)
-    return "\n".join(_lines(report))
+    return "\n".join(_lines(report, is_all=is_all))
 
 
 def _render_json(report: DoctorReport) -> str:
@@ -52,21 +56,41 @@ def _finding_json(finding: CheckResult) -> dict[str, Any]:
     }
 
 
-def _lines(report: DoctorReport) -> Iterator[str]:
-    width = max((len(finding.check) for finding in report.findings), default=0)
-    for finding in report.findings:
-        yield from _finding_lines(finding, width)
-    yield ""
+def _lines(report: DoctorReport, *, is_all: bool) -> Iterator[str]:
+    shown = [finding for finding in report.findings if is_all or _is_told(finding)]
+    width = max((len(finding.check) for finding in shown), default=0)
+    for finding in shown:
+        yield from _finding_lines(finding, width, is_all=is_all)
+    if shown:
+        yield ""
     counts = Counter(finding.verdict for finding in report.findings)
-    yield ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in CheckStatus) + "."
+    words = ", ".join(f"{counts[verdict]} {_WORDS[verdict]}" for verdict in CheckStatus) + "."
+    yield styled(words, _meaning_of(report))
+    if len(shown) < len(report.findings):
+        yield "`--all` shows every check."
 
 
-def _finding_lines(finding: CheckResult, width: int) -> Iterator[str]:
-    word = click.style(f"{_WORDS[finding.verdict]:{_WIDTH}}", fg=_COLOURS[finding.verdict])
-    yield f"{word}  {finding.check:{width}}  {printable(finding.message)}"
+def _is_told(finding: CheckResult) -> bool:
+    is_wrong = finding.verdict in {CheckStatus.WARNING, CheckStatus.FAILURE}
+    return is_wrong or bool(finding.fixed)
+
+
+def _meaning_of(report: DoctorReport) -> Meaning:
+    verdicts = {finding.verdict for finding in report.findings}
+    if report.has_failed:
+        return Meaning.BAD
+    return Meaning.UNSURE if CheckStatus.WARNING in verdicts else Meaning.GOOD
+
+
+def _finding_lines(finding: CheckResult, width: int, *, is_all: bool) -> Iterator[str]:
+    word = styled(f"{_WORDS[finding.verdict]:{_WIDTH}}", _MEANINGS[finding.verdict])
+    yield f"{word}  {printable(finding.check):{width}}  {printable(finding.message)}"
     indent = " " * (_WIDTH + width + 4)
-    for detail in finding.details:
+    details = finding.details if is_all else finding.details[:_MOST_DETAILS]
+    for detail in details:
         yield f"{indent}- {printable(detail)}"
+    if left := len(finding.details) - len(details):
+        yield f"{indent}- and {left} more"
     if finding.fixed:
         yield f"{indent}fixed: {printable(finding.fixed)}"
     if finding.hint:

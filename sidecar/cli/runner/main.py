@@ -132,6 +132,12 @@ _COMMANDS = (
         CommandGroup.SERVICE,
     ),
     CommandEntry(
+        "doctor",
+        f"{_HERE}service",
+        "Check restic and each repository, and what else backups need; show what is wrong.",
+        CommandGroup.SERVICE,
+    ),
+    CommandEntry(
         "healthcheck",
         f"{_HERE}service",
         "Tell by the exit status whether the daemon and its backups are well.",

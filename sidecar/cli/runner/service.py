@@ -1,4 +1,4 @@
-"""daemon and healthcheck: the runner as a service."""
+"""daemon, doctor and healthcheck: the runner as a service."""
 
 import os
 import sys
@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sidecar.cli.exits import FAILED
+from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
@@ -15,6 +16,7 @@ from sidecar.cli.runner.options import (
     log_options_at,
     neighbour_options,
     notify_options,
+    option,
     program_options,
     schedule_options,
 )
@@ -53,6 +55,39 @@ def daemon(**flags: Any) -> None:
 
     settings = build_settings(flags)
     if not RunnerDaemon(settings, dict(os.environ), partial(serve_runner, settings)).run():
+        raise click.exceptions.Exit(FAILED)
+
+
+@click.command()
+@document_options
+@program_options
+@option("--all", "is_all", is_flag=True, help="Show every check, also what is well.")
+@option(
+    "--output",
+    type=click.Choice(["table", "json"]),
+    default="table",
+    help="Form of the result on standard output.",
+)
+@log_options_at("error")
+def doctor(is_all: bool, output: str, **flags: Any) -> None:
+    """Check restic and each repository, and what else backups need; show what is wrong.
+
+    Each repository is asked, for twenty seconds at the most: is it within reach, is its password
+    right, has anything left a lock? Nothing is changed.
+
+    Exit status: 0 nothing is broken; 1 something is.
+
+    \b
+    Examples:
+      backrest-runner doctor
+      backrest-runner doctor --all
+    """
+    from sidecar.cli.output.doctor import render_doctor
+    from sidecar.runner.doctor import run_doctor
+
+    report = run_doctor(build_settings(flags), os.environ)
+    echo(render_doctor(report, output, is_all=is_all), form=output)
+    if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 
 

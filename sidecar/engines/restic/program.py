@@ -68,10 +68,7 @@ class Program:
 
     def features(self) -> Features:
         """Return what this restic can do. Raises EngineError if it cannot be started."""
-        command = argv.render_version(self._name)
-        patience = self._runner.silence_timeout(_VERSION_SECONDS)
-        path = self._environ.get("PATH")
-        return _MEMO.features(self._name, path, lambda: self._run(command, patience).out)
+        return _features(self._runner, self._name, self._environ.get("PATH"))
 
     def judge(
         self,
@@ -192,3 +189,14 @@ def _require_success(done: CommandResult) -> None:
     if done.kind is not ResultKind.SUCCESS:
         failure = done.failure or FailureClass.UNKNOWN
         raise EngineError(failure, done.reason, excerpt=done.excerpt)
+
+
+def find_restic(runner: ProcessRunner, options: ResticOptions) -> Features:
+    """Return what the restic of the options can do. Raises EngineError if it cannot be started."""
+    return _features(runner, options.restic, options.environ.get("PATH"))
+
+
+def _features(runner: ProcessRunner, name: str, path: str | None) -> Features:
+    command, commands = argv.render_version(name), CommandRunner("restic", runner)
+    patience = runner.silence_timeout(_VERSION_SECONDS)
+    return _MEMO.features(name, path, lambda: commands.run(command, patience).out)

@@ -22,20 +22,17 @@ from sidecar.reconciler.apply.container import find_backrest
 from sidecar.reconciler.doctor.check import (
     SECONDS,
     CheckContext,
-    CheckResult,
     Found,
     NotChecked,
-    failed,
     find_mount,
     host_path,
     needed,
-    passed,
-    warned,
 )
 from sidecar.reconciler.doctor.docker import require_containers
 from sidecar.reconciler.doctor.hooks import scripts_of
 from sidecar.reconciler.state import Memory
 from sidecar.reconciler.waits import WaitFinder
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 _TITLE_LABEL = "org.opencontainers.image.title"
 _OURS = "backrest-runner"

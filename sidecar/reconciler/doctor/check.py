@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -25,55 +24,14 @@ from sidecar.planner.propose import DesiredState, Proposal
 from sidecar.reconciler.apply.container import BackrestContainer
 from sidecar.reconciler.runner_document import is_absent
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.service.check_result import CheckResult
 
 T = TypeVar("T")
 
 SECONDS = 5.0
 """How long Docker or Backrest may keep a check waiting."""
-_MOST_DETAILS = 20
 # Files that Docker and Podman put into each container.
 _MARKS_OF_CONTAINERS = (Path("/.dockerenv"), Path("/run/.containerenv"))
-
-
-class CheckStatus(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    WARNING = "warning"
-    """Backups run, but not as well as they could, or nobody can tell."""
-    FAILURE = "failure"
-    """Something that settings or labels ask for does not work."""
-    NOT_CHECKED = "not-checked"
-    """There was nothing to check, or an earlier failure prevents the check."""
-
-
-@dataclass(frozen=True, slots=True)
-class CheckResult:
-    """One line: `hint` says what to do, `details` name what is concerned, one each.
-
-    `fixed` tells what was done about it, empty if nothing was. `check` is the id, as in
-    `document.found`; the doctor fills it in.
-    """
-
-    verdict: CheckStatus
-    message: str
-    hint: str = ""
-    details: tuple[str, ...] = ()
-    fixed: str = ""
-    check: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class DoctorReport:
-    """All findings, in the order of the checks."""
-
-    config: str
-    findings: tuple[CheckResult, ...]
-
-    @property
-    def has_failed(self) -> bool:
-        """Whether anything does not work; warnings and what was not checked do not count."""
-        return any(finding.verdict is CheckStatus.FAILURE for finding in self.findings)
 
 
 class NotChecked(Exception):
@@ -85,27 +43,6 @@ def needed(value: T | None, why: str) -> T:
     if value is None:
         raise NotChecked(why)
     return value
-
-
-def passed(message: str, *, details: Iterable[str] = (), fixed: str = "") -> CheckResult:
-    """Return the result of a check that found nothing wrong."""
-    return CheckResult(CheckStatus.OK, message, "", _some(details), fixed)
-
-
-def warned(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
-    """Return the result of a check that found something people should know."""
-    return CheckResult(CheckStatus.WARNING, message, hint, _some(details))
-
-
-def failed(message: str, hint: str, details: Iterable[str] = ()) -> CheckResult:
-    """Return the result of a check that found something that does not work."""
-    return CheckResult(CheckStatus.FAILURE, message, hint, _some(details))
-
-
-def _some(details: Iterable[str]) -> tuple[str, ...]:
-    listed = tuple(details)
-    more = len(listed) - _MOST_DETAILS
-    return listed if more <= 0 else (*listed[:_MOST_DETAILS], f"and {more} more")
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,15 +11,8 @@ from sidecar.docker.answers import AnswerShape, validated
 from sidecar.docker.endpoint import find_endpoint
 from sidecar.docker.failures import RequestRefused
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    Found,
-    NotChecked,
-    failed,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import CheckContext, Found, NotChecked
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 REFUSED = frozenset({401, 403, 405})
 """What proxies answer for a call that they do not let through."""

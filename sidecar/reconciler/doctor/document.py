@@ -14,16 +14,7 @@ from sidecar.lib import files as atomic
 from sidecar.lib.errors import DocumentError, StoreError
 from sidecar.lib.text import counted
 from sidecar.planner.host_path import is_under
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    CheckStatus,
-    Found,
-    NotChecked,
-    failed,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import CheckContext, Found, NotChecked
 from sidecar.reconciler.reconcile import read_document
 from sidecar.reconciler.runner_document import is_absent
 from sidecar.reconciler.store import leftovers
@@ -35,6 +26,7 @@ from sidecar.reconciler.store.read import (
 )
 from sidecar.reconciler.store.replace import Store
 from sidecar.reconciler.unknown_keys import NOT_KNOWN, find_unknown_keys
+from sidecar.service.check_result import CheckResult, CheckStatus, failed, passed, warned
 
 _PRIVATE = 0o600
 _OTHERS = 0o077

@@ -17,17 +17,10 @@ from sidecar.lib.clocks import Clocks
 from sidecar.lib.errors import InventoryError, StoreError
 from sidecar.lib.text import counted
 from sidecar.reconciler.apply.idle import IdleState, PlanActivity
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    NotChecked,
-    failed,
-    find_mount,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import CheckContext, NotChecked, find_mount
 from sidecar.reconciler.doctor.docker import require_containers
 from sidecar.reconciler.state import Memory
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 _SHELLS = ("/bin/sh", "/usr/bin/sh")
 _USUAL = ("/usr/local/bin", "/usr/bin", "/bin", "/usr/local/sbin", "/usr/sbin", "/sbin")

@@ -6,15 +6,9 @@ from pathlib import Path
 
 from sidecar.lib.write_file import write_small
 from sidecar.lib.zones import local_zone
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    NotChecked,
-    failed,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import CheckContext, NotChecked
 from sidecar.schedule.fires import EARLIEST
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 _PROBE = "doctor"
 _AHEAD_SECONDS = 300.0

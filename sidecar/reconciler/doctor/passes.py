@@ -5,20 +5,13 @@ from dataclasses import replace
 from sidecar.docker.models import Inventory
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.text import counted
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    Found,
-    NotChecked,
-    failed,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import CheckContext, Found, NotChecked
 from sidecar.reconciler.doctor.docker import require_containers
 from sidecar.reconciler.observe import with_own_container
 from sidecar.reconciler.reconcile import PassOutcome, Reconciler
 from sidecar.reconciler.recorder import PassRecorder
 from sidecar.reconciler.state import Memory
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 
 def check_pass(context: CheckContext) -> CheckResult | Found:

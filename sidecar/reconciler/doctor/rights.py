@@ -13,19 +13,11 @@ from dataclasses import dataclass, replace
 from sidecar.docker.client import DockerClient
 from sidecar.docker.endpoint import parse_address
 from sidecar.lib.errors import InventoryError
-from sidecar.reconciler.doctor.check import (
-    SECONDS,
-    CheckContext,
-    CheckResult,
-    Found,
-    NotChecked,
-    failed,
-    passed,
-    warned,
-)
+from sidecar.reconciler.doctor.check import SECONDS, CheckContext, Found, NotChecked
 from sidecar.reconciler.doctor.docker import NO_NAME, REFUSED, require_containers
 from sidecar.reconciler.doctor.hooks import Script, docker_scripts, owners_of, scripts_of
 from sidecar.reconciler.settings import ApplyVia
+from sidecar.service.check_result import CheckResult, failed, passed, warned
 
 _CONTAINER = f"/containers/{NO_NAME}"
 _PROXIED = ("tcp://", "http://", "https://")

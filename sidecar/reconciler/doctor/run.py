@@ -5,17 +5,9 @@ from dataclasses import dataclass, replace
 
 from sidecar.lib.errors import InventoryError, SidecarError
 from sidecar.reconciler.doctor import backrest, docker, document, hooks, host, passes, rights
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    CheckStatus,
-    DoctorReport,
-    Found,
-    NotChecked,
-    failed,
-    make_context,
-)
+from sidecar.reconciler.doctor.check import CheckContext, Found, NotChecked, make_context
 from sidecar.reconciler.settings import ReconcilerSettings
+from sidecar.service.check_result import CheckResult, CheckStatus, DoctorReport, failed
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from sidecar.reconciler.doctor.check import CheckContext, CheckResult, CheckStatus
+from sidecar.reconciler.doctor.check import CheckContext
 from sidecar.reconciler.doctor.run import examine
 from sidecar.reconciler.settings import BackrestLogin, InventorySource, ReconcilerSettings
+from sidecar.service.check_result import CheckResult, CheckStatus
 from tests.fakes.fake_backrest import FakeBackrest, Fault
 
 DOCUMENT = {

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from sidecar.planner.scripts import render_exec, render_quiesce, render_resume, render_scale_down
-from sidecar.reconciler.doctor.check import CheckResult, CheckStatus
+from sidecar.service.check_result import CheckResult, CheckStatus
 from tests.fakes.fake_docker import FakeDocker
 from tests.unit.reconciler.doctor.test_run import Host
 

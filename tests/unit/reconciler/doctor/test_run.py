@@ -22,15 +22,7 @@ from sidecar.lib.errors import InventoryError
 from sidecar.planner.scripts import render_quiesce, render_scale_down
 from sidecar.reconciler.doctor import check as check_module
 from sidecar.reconciler.doctor import document
-from sidecar.reconciler.doctor.check import (
-    CheckContext,
-    CheckResult,
-    CheckStatus,
-    DoctorReport,
-    NotChecked,
-    open_docker,
-    passed,
-)
+from sidecar.reconciler.doctor.check import CheckContext, NotChecked, open_docker
 from sidecar.reconciler.doctor.run import CHECKS, examine, run_doctor
 from sidecar.reconciler.settings import (
     Applying,
@@ -40,6 +32,7 @@ from sidecar.reconciler.settings import (
     ReconcilerSettings,
     Watching,
 )
+from sidecar.service.check_result import CheckResult, CheckStatus, DoctorReport, passed
 from tests.fakes.fake_docker import FakeDocker
 
 Json = dict[str, Any]
