@@ -23,6 +23,7 @@ TEMPLATES = (
     "postgres-dump",
     "mysql-dump",
     "mariadb-dump",
+    "mongodb-dump",
     "redis-save",
     "sqlite-backup",
 )

@@ -55,6 +55,7 @@ _DATABASES = (
             )
         ),
         ("/data/db", "/bitnami/mongodb"),
+        "mongodb-dump",
     ),
     _Database(
         "Redis",

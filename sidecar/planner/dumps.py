@@ -65,10 +65,24 @@ if [ ! -f "$database" ]; then echo "$database does not exist" >&2; exit 1; fi
 sqlite3 "$database" ".timeout 60000" "BEGIN" "SELECT count(*) FROM sqlite_master" \\
   ".backup '$part'" >/dev/null"""
 
+# Without a password among its options it asks for one: where there is no terminal, it reads it
+# from its standard input. The `printf` is the shell's own, so it has no arguments to be seen.
+_MONGODB = """\
+user=${user:-${MONGO_INITDB_ROOT_USERNAME:-$(from_file "${MONGO_INITDB_ROOT_USERNAME_FILE:-}")}}
+set -- --archive="$part"
+if [ -n "$database" ]; then set -- "$@" --db="$database"; fi
+if [ -n "$user" ]; then
+  password=${MONGO_INITDB_ROOT_PASSWORD:-$(from_file "${MONGO_INITDB_ROOT_PASSWORD_FILE:-}")}
+  printf '%s\\n' "$password" | mongodump --username="$user" --authenticationDatabase=admin "$@"
+else
+  mongodump "$@"
+fi"""
+
 _COMMANDS = {
     "postgres-dump": _POSTGRES,
     "mysql-dump": _MYSQL.replace("TOOL", "mysqldump"),
     "mariadb-dump": _MYSQL.replace("TOOL", "mariadb-dump"),
+    "mongodb-dump": _MONGODB,
     "redis-save": _REDIS,
     "sqlite-backup": _SQLITE,
 }
