@@ -223,6 +223,7 @@ def test_owners_come_back_from_where_we_are_not_root(
     os.mknod(rsync.source / "null", 0o20600, os.makedev(1, 3))
     engine = engine_of_weak(rsync, weak, server)
     engine.initialise()
+    remark = engine.remark(())
     done = [engine.capture(rsync.plan(), INSTANCE, rsync.reported.append) for _ in range(2)]
     listed = engine.snapshots(rsync.plan(), INSTANCE)
     entries = {one.path: one for one in engine.entries(listed[1], str(rsync.source))}
@@ -238,6 +239,7 @@ def test_owners_come_back_from_where_we_are_not_root(
 
     assert {(ResultKind.SUCCESS, "")} == {(one.kind, one.reason) for one in done}
     assert "attributes" in done[0].note
+    assert remark == done[0].note
     assert pwd.getpwnam(OTHER).pw_uid == stored.stat().st_uid
     entry = entries[str(file)]
     assert (33, 44, 0o4711) == (entry.user, entry.group, entry.mode)
@@ -257,7 +259,7 @@ def test_without_owners_none_are_kept_and_that_is_as_asked(
     [stored] = weak.folder.glob(f"repo/web/snapshots/*/{str(file)[1:]}")
 
     assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
-    assert "" == done.note
+    assert "" == done.note == engine.remark(())
     assert 0o640 == stored.stat().st_mode & 0o777
     assert [] == os.listxattr(stored)
 
