@@ -693,14 +693,17 @@ def test_a_backup_that_is_stopped_says_so_and_the_next_succeeds(bench: Bench) ->
     )
 
 
-def test_a_program_that_is_killed_leaves_no_half_snapshot(bench: Bench) -> None:
+@pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGKILL])
+def test_a_program_that_is_killed_leaves_no_half_snapshot(
+    bench: Bench, end: signal.Signals
+) -> None:
     """Whichever it is that a backup runs; the next one succeeds."""
     bench.write("big", os.urandom(MEGABYTE))
     bench.backup()
     for number in count(1):
         bench.write("file", f"{number}")
         before = bench.names()
-        killed = kill_at_start(bench, number)
+        killed = kill_at_start(bench, number, end)
         done = save(bench.engine(), bench.plan(), bench.reported.append)
         bench.on_start = None
         if not killed:
@@ -712,7 +715,7 @@ def test_a_program_that_is_killed_leaves_no_half_snapshot(bench: Bench) -> None:
     assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
 
 
-def kill_at_start(bench: Bench, number: int) -> list[int]:
+def kill_at_start(bench: Bench, number: int, end: signal.Signals) -> list[int]:
     """Kill the program that is started as the n-th from now on; its number will be listed."""
     started: list[int] = []
     killed: list[int] = []
@@ -721,7 +724,7 @@ def kill_at_start(bench: Bench, number: int) -> list[int]:
         started.append(child.pid)
         if len(started) == number:
             killed.append(child.pid)
-            os.kill(child.pid, signal.SIGKILL)
+            os.kill(child.pid, end)
 
     bench.on_start = begin
     return killed
