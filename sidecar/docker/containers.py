@@ -14,6 +14,7 @@ from sidecar.docker.client import DockerClient, reading
 from sidecar.docker.failures import DockerError
 from sidecar.docker.models import Container, ContainerState, Mount, Volume
 from sidecar.docker.records import container_of, volumes_of
+from sidecar.docker.run_line import ContainerTemplate, template_of
 from sidecar.docker.stopped import parse_moment
 from sidecar.lib.threads import Closable
 
@@ -107,6 +108,14 @@ class Containers(Closable):
         if name not in (state.id, state.name):
             return None
         return Container(state.id, state.name, labels=labels, state=state.status)
+
+    def template(self, container: str) -> ContainerTemplate | None:
+        """Return of what a container is made, for another one like it; None if there is none."""
+        entry = _inspect(self.client, container) if container else None
+        if entry is None:
+            return None
+        with reading(self.client.source(_path(container, "json"))):
+            return template_of(entry)
 
     def state(self, container: str) -> ContainerState | None:
         """Return how a container stands; None if there is none."""

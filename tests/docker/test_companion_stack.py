@@ -101,6 +101,21 @@ def test_what_backrest_runs_the_companion_only_reads(stack: Stack) -> None:
     assert "backrest" == json.loads(restored)["instance"]
 
 
+def test_the_sidecar_prints_the_line_that_restores_what_backrest_has_saved(stack: Stack) -> None:
+    """By the companion: a file comes back where Backrest's own container has it."""
+    await_plan(stack)
+    assert "success" in stack.sidecar("backup", "backup/backrest")
+    stack.config.with_name("kept").write_text("kept")
+
+    line = stack.sidecar("restore", "backup/backrest", "/config/config.json", "--dry-run")
+
+    told = ["docker", "exec", "--interactive", "--tty", "backrest-companion", "backrest-runner"]
+    assert [*told, "restore", "backup/backrest", "/config/config.json", "--dry-run"] == line.split()
+    said = companion(stack, *line.split()[6:])
+    assert "/config/config.json  → /config/config.json  a file is there: replaces it" in said
+    assert "nothing was restored: this was a dry run" in said
+
+
 def test_a_changed_label_moves_a_plan_to_backrest(stack: Stack) -> None:
     """It is in one of the documents in the end, and Backrest has loaded it."""
     await_plan(stack)

@@ -1,5 +1,6 @@
 """Restoring under real containers, and what is known of these."""
 
+import json
 import os
 import signal
 import subprocess
@@ -12,10 +13,11 @@ import pytest
 
 from private_docker import PrivateEngine
 from sidecar.backrest.reading import Repo, RunPlan
+from sidecar.backrest.workloads import NAME, MountRecord, WorkloadRecord, render_workloads
 from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.failures import DockerError, NoDocker
-from sidecar.docker.models import Container
+from sidecar.docker.models import PROJECT, SERVICE, Container
 from sidecar.engines.restic import ResticEngine, ResticOptions
 from sidecar.lib.process import ProcessRunner
 from sidecar.runner.journal import Journal, RunOutcome
@@ -26,6 +28,8 @@ from tests.fakes.cheap_key import replace_key
 from world import World
 
 PASSWORD = "correct horse"
+DEPENDS_ON = "com.docker.compose.depends_on"
+_UNSCHEDULED = {"schedule": {"disabled": True}, "retention": {"policyKeepAll": True}}
 
 
 @pytest.fixture
@@ -246,3 +250,63 @@ def test_what_a_killed_process_has_stopped_is_started_by_the_next(
     assert () == start_again(containers, journal)
     assert is_running(world.client, user)
     assert () == journal.containers.still_stopped()
+
+
+class Shop:
+    """Two services that run, saved and spoilt since; `shop/web` depends on `shop/db`."""
+
+    def __init__(self, world: World, engine: PrivateEngine, folder: Path) -> None:
+        self.client, self.config = world.client, folder / "config.json"
+        self.environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+        self.flags = ["--config", str(self.config), "--docker-sock", engine.address]
+        self.data, plans, records = dict[str, Path](), [], []
+        for service, needs in (("db", ""), ("web", "db:service_started:true")):
+            volume = world.volume()
+            data = self.data[service] = Path(world.client.inspect_volume(volume)["Mountpoint"])
+            (data / "page").write_text("first")
+            labels = {PROJECT: "shop", SERVICE: service, DEPENDS_ON: needs}
+            world.container(f"shop-{service}-1", labels, [f"{volume}:/data"], running=True)
+            plans.append({"id": service, "repo": "store", "paths": [str(data)], **_UNSCHEDULED})
+            mount = MountRecord("/data", seen=str(data), plan=service)
+            records.append(
+                WorkloadRecord(f"shop/{service}", service, "shop", plan=service, mounts=(mount,))
+            )
+        repo = {"id": "store", "uri": f"rsync:{folder}/repo", "autoInitialize": True}
+        head = {"modno": 1, "version": 6, "instance": "here"}
+        document = {**head, "repos": [repo], "plans": plans}
+        self.config.with_name("runner.json").write_text(json.dumps(document))
+        (folder / ".sidecar").mkdir()
+        (folder / ".sidecar" / NAME).write_bytes(render_workloads(records))
+        assert 0 == self.run(["-m", "sidecar.runner", "run", "web", "db"])
+        for data in self.data.values():
+            (data / "page").write_text("second")
+
+    def run(self, words: list[str]) -> int:
+        """Run a command of ours; return its exit status."""
+        command = [sys.executable, *words, *self.flags]
+        return subprocess.run(command, env=self.environ, check=False).returncode
+
+    def pages(self) -> set[str]:
+        """Return what stands in both volumes."""
+        return {(data / "page").read_text() for data in self.data.values()}
+
+
+@pytest.mark.parametrize("moment", [2, 6, 10])
+def test_a_kill_while_services_stand_still_leaves_none_stopped(
+    world: World, engine: PrivateEngine, tmp_path: Path, moment: int
+) -> None:
+    """The same command starts them again, in their order, and ends the work."""
+    shop = Shop(world, engine, tmp_path)
+    words = ["restore", "shop/", "--yes", "--stop-timeout", "2s"]
+    killed = str(Path(__file__).parents[1] / "fakes" / "one_restore.py")
+
+    assert -signal.SIGKILL == shop.run([killed, str(moment), *words])
+    names = ("shop-db-1", "shop-web-1")
+    assert not any(is_running(shop.client, name) for name in names)
+    assert 0 == shop.run(["-m", "sidecar.runner", *words])
+
+    assert {"first"} == shop.pages()
+    assert all(is_running(shop.client, name) for name in names)
+    assert started(shop.client, "shop-db-1") < started(shop.client, "shop-web-1")
+    with Journal(tmp_path / ".runner" / "journal.sqlite") as journal:
+        assert () == journal.containers.still_stopped()

@@ -78,18 +78,18 @@ def snapshots(stack: Stack, *, in_another: bool = False) -> list[str]:
     return [str(one["id"]) for one in json.loads(said)]
 
 
-def await_plan(stack: Stack) -> None:
+def await_plan(stack: Stack, plan: str = WEB_PLAN) -> None:
     """Wait until the runner has made the repository and taken up the plan of the workload."""
     repository = stack.folder / "repository" / "config"
     wait_until(repository.exists, "the repository")
     given = [*stack.tool, "-f", FILE, "exec", "-T", "runner", "backrest-runner", "plans"]
     given += ["--wide"]
-    wait_until(lambda: WEB_PLAN in stack.run(given, stack.folder).stdout, "the plan")
+    wait_until(lambda: plan in stack.run(given, stack.folder).stdout, "the plan")
 
 
-def data_of(stack: Stack) -> Path:
-    """Return the workload's data, as the host sees it."""
-    return stack.engine.data_root / "volumes" / "shop_www" / "_data"
+def data_of(stack: Stack, project: str = "shop") -> Path:
+    """Return a workload's data, as the host sees it."""
+    return stack.engine.data_root / "volumes" / f"{project}_www" / "_data"
 
 
 def test_labels_alone_give_a_scheduled_backup_with_hooks_and_retention(
@@ -160,6 +160,49 @@ def test_a_backup_is_verified_and_restored_where_it_was(stack: Stack) -> None:
     stack.files = (FILE,)
     stack.compose("start", "runner")
     assert "hello\n" == page.read_text(), said
+
+
+def started(client: docker.APIClient) -> str:
+    """Return when the container of notes/web was started, which has to run."""
+    web = {"label": ["com.docker.compose.project=notes", "com.docker.compose.service=web"]}
+    [found] = client.containers(filters=web)
+    return str(client.inspect_container(found["Id"])["State"]["StartedAt"])
+
+
+def test_one_command_restores_beside_the_daemon(
+    stack: Stack, stack_client: docker.APIClient
+) -> None:
+    """By names and paths of the container; the data can be written for that, and by nobody else."""
+    # One that is not saved each minute.
+    stack.add("notes", WEB)
+    await_plan(stack, f"{PLAN}notes_web")
+    assert "success" in runner(stack, "backup", "notes/web")
+    data, before = data_of(stack, "notes"), started(stack_client)
+    names = {one["Id"] for one in stack_client.containers(all=True)}
+    (data / "index.html").write_text("defaced\n")
+    (data / "more").write_text("more")
+
+    told = runner(stack, "restore", "notes/web", "/srv/www/index.html", "--dry-run")
+    assert "done by a container of its own, which may write there" in told
+    assert "defaced\n" == (data / "index.html").read_text()
+    said = runner(stack, "restore", "notes/web", "/srv/www/index.html", "--yes")
+    assert f"/srv/www/index.html  → {data}/index.html  a file is there: replaces it" in said
+    assert ("hello\n", "more") == tuple((data / n).read_text() for n in ("index.html", "more"))
+    assert before == started(stack_client)
+
+    (data / "index.html").write_text("defaced\n")
+    said = runner(stack, "restore", "notes/", "--at", "today", "--yes")
+    assert "stops and starts notes" in said
+    assert "hello\n" == (data / "index.html").read_text()
+    assert not (data / "more").exists()
+    assert before != started(stack_client)
+    assert names == {one["Id"] for one in stack_client.containers(all=True)}
+
+    runner(stack, "restore", "notes/web", "--to")
+    there = stack.folder / "restored" / "notes_web" / "srv" / "www" / "index.html"
+    assert "hello\n" == there.read_text()
+    script = f"echo x >{data}/x"
+    stack.compose("exec", "-T", "runner", "sh", "-c", script, status=2)
 
 
 def test_the_repository_is_pruned_and_found_sound(stack: Stack) -> None:

@@ -282,6 +282,18 @@ def test_what_is_there_is_not_replaced_unasked(plain: Shop) -> None:
     assert SPOILT == plain.held("web")
 
 
+def test_on_a_narrow_terminal_each_part_of_a_step_has_a_line(
+    plain: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing is cut."""
+    monkeypatch.setattr("sidecar.cli.output.restore.terminal_width", lambda: 60)
+
+    said = plain.restore("web", "--dry-run").splitlines()
+
+    assert ["  /data", f"    → {plain.data('web')}"] == said[1:3]
+    assert "    a folder with contents is there: replaces it" == said[3]
+
+
 @pytest.mark.parametrize(("answer", "status"), [("n", 1), ("", 1), ("y", 0)])
 def test_on_a_terminal_it_is_asked(plain: Shop, answer: str, status: int) -> None:
     """And what is there is replaced only if somebody agrees."""
@@ -368,6 +380,19 @@ def test_a_kill_leaves_each_folder_old_or_new(plain: Shop, moment: int) -> None:
         assert plain.old(service) == plain.held(service)
         assert [] == [one for one in os.listdir(plain.data(service)) if one.startswith(PREFIX)]
     assert not PlanTurns(plain.state).is_held("auto_web")
+
+
+@pytest.mark.parametrize("moment", [0, 1])
+def test_a_kill_leaves_a_file_as_it_was_until_it_is_there_whole(plain: Shop, moment: int) -> None:
+    """It takes the place of the old one in one step, which is the last of two renamings."""
+    words = [sys.executable, str(KILLED), str(moment), "restore", "web", "/data/page", "--yes"]
+    words += ["--config", str(plain.config), *plain.flags]
+
+    assert -signal.SIGKILL == subprocess.run(words, env=plain.environ, check=False).returncode
+
+    assert SPOILT.items() <= plain.held("web").items()
+    plain.restore("web", "/data/page", "--yes")
+    assert {**SPOILT, "page": "first"} == plain.held("web")
 
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])

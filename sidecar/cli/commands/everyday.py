@@ -1,4 +1,4 @@
-"""status and backup: what people want every day, by the names of their services."""
+"""status, backup and restore by the names of services: what people want of Backrest every day."""
 
 import json
 import os
@@ -20,7 +20,9 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
+from sidecar.cli.options import Flag
 from sidecar.cli.output.text import echo
+from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
 
@@ -145,3 +147,49 @@ def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
     result = run_backup(settings, request, dict(os.environ))
     echo(result.words)
     raise click.exceptions.Exit(status_of_operation(result.ending))
+
+
+# These flags have no variables: one that is set for good must not let data be replaced.
+_flag = partial(click.option, cls=Flag)
+
+
+@click.command()
+@name_argument("words", "SERVICE... [CONTAINER-PATH]...", nargs=-1, required=True)
+@_flag("--at", metavar="TIME|SNAPSHOT", help="The newest that is not after this, or an id.")
+@_flag("--to", is_flag=True, help="Restore to ./restored, a folder for each service.")
+@_flag("--yes", is_flag=True, help="Do not ask; replace what is there, stop what uses it.")
+@_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
+@_flag("--force", is_flag=True, help="As that flag of `backrest-runner restore`.")
+@documents_option
+@docker_option
+@policy_options
+@lifetime_options
+@log_options
+def restore(words: tuple[str, ...], **flags: Any) -> None:
+    """Print the command that restores services, which the sidecar has not the rights to do.
+
+    With a runner, or a companion beside Backrest, it is one of `docker exec`. Without, a container
+    is started by it that has the mounts of Backrest, in which the data of these services can be
+    written, and that goes when it has done its work. Secrets are named in it, never written.
+
+    For the words see `backrest-runner restore`.
+
+    \b
+    Examples:
+      backrest-sidecar restore web
+      backrest-sidecar restore web /data/page.html --at yesterday
+    """
+    from sidecar.reconciler.restore_line import find_restore_line
+
+    names = [one for one in words if not one.startswith("/")]
+    if not names:
+        raise UsageError("no service is named", "backrest-sidecar restore SERVICE [PATH]")
+    more = [one for one in words if one.startswith("/")]
+    at = flags.pop("at")
+    more += [] if at is None else ["--at", at]
+    for name in ("to", "yes", "dry_run", "force"):
+        more += [f"--{name.replace('_', '-')}"] if flags.pop(name) else []
+    found = find_restore_line(build_settings(flags), names, more)
+    echo(found.line)
+    if found.secrets:
+        echo(f"set before, as Backrest has them: {', '.join(found.secrets)}", err=True)

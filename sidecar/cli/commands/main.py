@@ -25,6 +25,11 @@ _COMMANDS = (
         CommandGroup.EVERYDAY,
     ),
     CommandEntry(
+        "restore",
+        f"{_HERE}everyday",
+        "Print the command that restores services, which the sidecar has not the rights to do.",
+    ),
+    CommandEntry(
         "backup-once",
         f"{_HERE}backup_once",
         "Back up everything once, with containers stopped around it.",

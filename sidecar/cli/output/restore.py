@@ -11,6 +11,7 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
+from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import aligned, echo, printable, printable_lines
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
@@ -26,7 +27,10 @@ from sidecar.runner.restore.choose import (
 )
 from sidecar.runner.restore.group import RestoreGroup, RestorePart, RestoreSelection
 from sidecar.runner.restore.places import Step
+from sidecar.runner.restore.restore import RestorePlan
 from sidecar.runner.verify.verify import Verification
+
+_INDENT = 2
 
 RESTORED = "/restored"
 """Where the Compose files mount the folder `./restored`."""
@@ -107,10 +111,17 @@ def _point(
     return point, None
 
 
-def show_group(group: RestoreGroup, now: datetime, *, is_dry: bool) -> None:
-    """Show what will be done, or would be, and what stands in the way."""
+def show_group(
+    group: RestoreGroup, now: datetime, *, is_dry: bool, in_another: bool = False
+) -> None:
+    """Show what will be done, or would be, and what stands in the way.
+
+    `in_another`: by a container of its own, for this one can only read there.
+    """
     for part in group.parts:
         _show_plan(part, now)
+    if in_another:
+        echo("  done by a container of its own, which may write there, and lives as long as that")
     for error in (error for part in group.parts for error in part.plan.obstacles):
         echo(f"  {click.style('in the way', fg='red')}: {printable_lines(error.message)}")
         if error.hint:
@@ -128,7 +139,7 @@ def _show_plan(part: RestorePart, now: datetime) -> None:
     echo(f"{name}: snapshot {short_id(snapshot.id)} of {moment}, {age} old: {size}")
     if plan.passed_over:
         echo(f"  {click.style('not the newest', fg='yellow')}: {plan.passed_over}")
-    for line in aligned([_cells(step, plan.request) for step in plan.steps]):
+    for line in _step_lines(plan, terminal_width()):
         echo(f"  {line}")
     for verb, users in (("stops and starts", plan.users), ("goes on running:", plan.witnesses)):
         if users:
@@ -136,6 +147,15 @@ def _show_plan(part: RestorePart, now: datetime) -> None:
     for disk in plan.space:
         sizes = f"{render_size(disk.needed)} of {render_size(disk.free)} that are free"
         echo(f"  needs {sizes} on the disk of {printable(disk.place)}")
+
+
+def _step_lines(plan: RestorePlan, width: int | None) -> list[str]:
+    """Write a line for each step; where a terminal is too narrow for one, each part has its own."""
+    rows = [_cells(step, plan.request) for step in plan.steps]
+    lines = list(aligned(rows))
+    if width is None or max(map(len, lines)) + _INDENT <= width:
+        return lines
+    return [line for first, *more in rows for line in (first, *(f"  {one}" for one in more))]
 
 
 def _cells(step: Step, request: RestoreRequest) -> tuple[str, ...]:

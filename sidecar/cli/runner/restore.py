@@ -31,10 +31,20 @@ if TYPE_CHECKING:
     from sidecar.runner.verify.verify import Verification
 
 # These flags have no variables: one that is set for the daemon must not let data be overwritten.
+_ARGUMENTS = "backrest.arguments"
 _flag = partial(click.option, cls=Flag)
 
 
-@click.command()
+class _Restore(click.Command):
+    """A command that can be given on as it was written."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse them, and keep them as they are."""
+        ctx.meta[_ARGUMENTS] = tuple(args)
+        return super().parse_args(ctx, args)
+
+
+@click.command(cls=_Restore)
 @name_argument("words", "SERVICE... [CONTAINER-PATH]...", nargs=-1, required=True)
 @_flag(
     "--at",
@@ -132,6 +142,7 @@ def _restore(
     )
     from sidecar.cli.output.runs import ProgressLine
     from sidecar.runner.journal import RunOutcome
+    from sidecar.runner.restore.another_container import execute, find_command
     from sidecar.runner.restore.command import RestoreOptions, prepared_restore
     from sidecar.runner.restore.restore import refuse_obstacles
     from sidecar.runner.settings import parse_seconds
@@ -147,7 +158,13 @@ def _restore(
         explain_interrupt(),
         prepared_restore(settings, os.environ, selection, options) as group,
     ):
-        show_group(group, now, is_dry=consent.is_dry)
+        arguments = click.get_current_context().meta[_ARGUMENTS]
+        another = find_command(settings, os.environ, group, arguments)
+        if another and not consent.is_dry:
+            # That shows it, asks, and does it.
+            execute(settings, os.environ, another)
+        shown = group.in_another() if another else group
+        show_group(shown, now, is_dry=consent.is_dry, in_another=bool(another))
         if consent.is_dry:
             return
         for part in group.parts:

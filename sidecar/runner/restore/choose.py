@@ -33,6 +33,10 @@ class RestoreError(SidecarError):
         self.failure = failure
 
 
+class ReadOnlyPlaceError(RestoreError):
+    """A place is mounted so that it can only be read."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What somebody wants restored.

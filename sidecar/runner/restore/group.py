@@ -1,5 +1,6 @@
 """Several plans restored as one: what names mean, in which order, and what stands in the way."""
 
+import posixpath
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -8,13 +9,13 @@ from sidecar.backrest.names import NamedPlan, Names
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.backrest.workloads import WorkloadRecord
 from sidecar.docker.failures import DockerError
-from sidecar.docker.usage import in_start_order
+from sidecar.docker.usage import in_start_order, is_within
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.lib.text import closest
 from sidecar.runner.journal import Ended
 from sidecar.runner.plan_turns import PlanTurns
-from sidecar.runner.restore.choose import LATEST, RestoreRequest
+from sidecar.runner.restore.choose import LATEST, ReadOnlyPlaceError, RestoreRequest
 from sidecar.runner.restore.container_paths import find_saved_path, paths_inside
 from sidecar.runner.restore.places import free_at, measure_space
 from sidecar.runner.restore.restore import (
@@ -188,6 +189,26 @@ class RestoreGroup:
         first, *rest = (self._awaited(one) for one in self.parts)
         plan = replace(first.plan, obstacles=(*first.plan.obstacles, *found.errors))
         return replace(self, parts=(replace(first, plan=plan), *rest))
+
+    @property
+    def unwritable(self) -> tuple[str, ...]:
+        """The paths of plans in which something is to be written, and which can only be read."""
+        return tuple(
+            root
+            for part in self.parts
+            for root in map(posixpath.normpath, part.subject.plan.paths)
+            if part.is_in_place
+            and any(isinstance(error, ReadOnlyPlaceError) for error in part.plan.obstacles)
+            and any(is_within(step.item.place, root) for step in part.plan.steps)
+        )
+
+    def in_another(self) -> "RestoreGroup":
+        """Return it without what is no obstacle to a container that may write there."""
+        parts = []
+        for part in self.parts:
+            left = (e for e in part.plan.obstacles if not isinstance(e, ReadOnlyPlaceError))
+            parts.append(replace(part, plan=replace(part.plan, obstacles=tuple(left))))
+        return replace(self, parts=tuple(parts))
 
     def run(self, report_of: Callable[[RestorePlan], Report]) -> tuple[Ended, ...]:
         """Restore all; raises the first of what stands in the way, with nothing touched."""

@@ -12,7 +12,13 @@ from pathlib import Path
 from sidecar.docker.usage import is_within
 from sidecar.engines.base import FailureClass
 from sidecar.lib.text import render_size
-from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest, place_of
+from sidecar.runner.restore.choose import (
+    ReadOnlyPlaceError,
+    RestoreError,
+    RestoreItem,
+    RestoreRequest,
+    place_of,
+)
 from sidecar.runner.restore.staging import is_ours
 
 _OCTAL = re.compile(r"\\([0-7]{3})")
@@ -190,7 +196,7 @@ def measure_space(
 def check_writable(receiver: Path) -> None:
     """Raise RestoreError if a folder lies in what can only be read. Raises OSError."""
     if os.statvfs(nearest_folder(receiver)).f_flag & os.ST_RDONLY:
-        raise RestoreError(
+        raise ReadOnlyPlaceError(
             f"{receiver} can only be read here: nothing was touched",
             "the places have to be mounted writable where this runs",
             FailureClass.PERMISSION,

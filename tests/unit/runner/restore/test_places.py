@@ -1,11 +1,18 @@
 """What lies where something is to be restored, and whether it may be touched."""
 
+import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.runner.restore.choose import RestoreError, RestoreItem, RestoreRequest
+from sidecar.runner.restore.choose import (
+    ReadOnlyPlaceError,
+    RestoreError,
+    RestoreItem,
+    RestoreRequest,
+)
 from sidecar.runner.restore.places import (
     DiskSpace,
     Effect,
@@ -13,6 +20,7 @@ from sidecar.runner.restore.places import (
     Step,
     check_mounts,
     check_step,
+    check_writable,
     free_at,
     measure_space,
     parse_mounts,
@@ -140,3 +148,15 @@ def test_free_space_is_that_of_what_exists(tmp_path: Path) -> None:
 
     assert tmp_path.stat().st_dev == device
     assert free > 0
+
+
+def test_a_mount_that_can_only_be_read_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the folder is yet to be made."""
+    check_writable(tmp_path / "not" / "there")
+    flags = SimpleNamespace(f_flag=os.ST_RDONLY | os.ST_NOSUID)
+    monkeypatch.setattr("os.statvfs", {tmp_path: flags}.__getitem__)
+
+    with pytest.raises(ReadOnlyPlaceError, match="can only be read here: nothing was touched"):
+        check_writable(tmp_path / "not" / "there")

@@ -80,6 +80,17 @@ def test_a_swap_that_is_killed_is_undone_or_brought_to_its_end(tmp_path: Path) -
     assert ["old"] * 5 + ["new"] * 5 == ends
 
 
+def test_a_file_that_is_in_its_place_needs_no_more(tmp_path: Path) -> None:
+    """Though the process died right after it was put there."""
+    fill(tmp_path, "receiver/page", content="new")
+    fill(tmp_path, f"receiver/{PREFIX}killed/new/", f"receiver/{PREFIX}killed/tree/")
+
+    (done,) = settle(tmp_path / "receiver")
+
+    assert done.endswith("an interrupted restore was brought to its end")
+    assert ["page"] == os.listdir(tmp_path / "receiver")
+
+
 def test_a_swap_that_fails_is_undone(tmp_path: Path) -> None:
     """What was moved aside comes back, and the receiver is as if nothing had happened."""
     receiver = Receiver.at(tmp_path / "receiver")
