@@ -23,6 +23,7 @@ from sidecar.engines.base import (
 )
 from sidecar.engines.registry import all_engines
 from sidecar.lib.process import ProcessRunner
+from sidecar.runner.backrest_work import find_work
 from sidecar.runner.control import check_type
 from sidecar.runner.document import ExecutedDocument
 from sidecar.runner.due import Job
@@ -213,7 +214,10 @@ class Unlocked:
 def run_unlock(
     settings: RunnerSettings, environ: Mapping[str, str], names: Sequence[str]
 ) -> Iterator[Unlocked]:
-    """Unlock repositories one after another, all if none is named. Raises SidecarError."""
+    """Unlock repositories one after another, all if none is named. Raises SidecarError.
+
+    Those that Backrest uses too are left alone while it is at work on any of them.
+    """
     documents = load(settings.files, environ)
     environ = switch_user(settings, environ)
     with ExitStack() as stack:
@@ -223,9 +227,15 @@ def run_unlock(
             if path.exists():
                 journal = stack.enter_context(Journal(path, settings.journal_keep))
                 records = stack.enter_context(JournalLockRecords(journal))
-        for name in dict.fromkeys(names or _usable_repos(documents)):
+        wanted = dict.fromkeys(names or _usable_repos(documents))
+        is_shared = any(name not in documents.runner_repos for name in wanted)
+        work = find_work(settings, environ) if is_shared else ""
+        for name in wanted:
             engine = make_engine(settings, environ, documents, name, records)
             repo = documents.find_repo(name)
+            if work and name not in documents.runner_repos:
+                yield Unlocked(name, reason=f"it is not unlocked: {work}")
+                continue
             is_restic = engine_of(expand(repo.uri, environ)) is EngineName.RESTIC
             yield replace(_unlock(name, engine), is_restic=is_restic)
 

@@ -129,7 +129,13 @@ def _taken(path: Path, holder: str) -> Locked:
 
 
 def refuse_beside_backrest(config: Path, data: Path | None, environ: Mapping[str, str]) -> None:
-    """Raise Locked while a Backrest holds the lock of its operation log.
+    """Raise Locked while a Backrest holds the lock of its operation log; see `held_by_backrest`."""
+    if (found := held_by_backrest(config, data, environ)) is not None:
+        raise Locked(f"Backrest runs: it holds {found}", _OTHER_DATA)
+
+
+def held_by_backrest(config: Path, data: Path | None, environ: Mapping[str, str]) -> Path | None:
+    """Return the lock of the operation log of a Backrest that runs; None: none does.
 
     `data` is Backrest's data directory; None: $BACKREST_DATA, else `data` beside the
     document's directory, if there is one.
@@ -138,9 +144,8 @@ def refuse_beside_backrest(config: Path, data: Path | None, environ: Mapping[str
         raise UsageError(
             f"--backrest-data {data} is no directory", "name the folder that holds oplog.sqlite"
         )
-    found = data or _usual_data(config, environ)
-    if found is not None and is_held(found / OPLOG_LOCK):
-        raise Locked(f"Backrest runs: it holds {found / OPLOG_LOCK}", _OTHER_DATA)
+    folder = data or _usual_data(config, environ)
+    return folder / OPLOG_LOCK if folder is not None and is_held(folder / OPLOG_LOCK) else None
 
 
 def _usual_data(config: Path, environ: Mapping[str, str]) -> Path | None:

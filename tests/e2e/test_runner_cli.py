@@ -1,5 +1,6 @@
 """The runner's commands as they are run, on real data and with the real restic."""
 
+import fcntl
 import json
 import os
 import re
@@ -340,6 +341,28 @@ def test_unlock_tells_the_locks_that_are_left(parts: RunnerFolder) -> None:
     expected = rf"  PID {holder.pid} on elsewhere, made or renewed {moment}"
     assert re.fullmatch(expected, line)
     assert "  → a lock goes when its holder ends; if that died elsewhere, " in hint
+
+
+def test_unlock_leaves_a_repository_alone_while_backrest_may_be_at_work(
+    parts: RunnerFolder,
+) -> None:
+    """It runs, and nobody can tell more: no lock is removed, unless one insists."""
+    assert 0 == parts.run("run", "web").returncode
+    data = parts.folder / "its data"
+    data.mkdir()
+    with (data / "oplog.sqlite.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = parts.run("unlock", "--backrest-data", str(data))
+        forced = parts.run("unlock", "--backrest-data", str(data), "--force")
+    after = parts.run("unlock", "--backrest-data", str(data))
+
+    assert 1 == refused.returncode
+    assert refused.stdout.startswith(
+        "store: it is not unlocked: Backrest runs, and nobody can tell"
+    )
+    assert [(0, "store: unlocked\n")] * 2 == [
+        (one.returncode, one.stdout) for one in (forced, after)
+    ]
 
 
 def test_what_does_not_exist_is_told_with_what_does(parts: RunnerFolder) -> None:

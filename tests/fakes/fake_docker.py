@@ -86,6 +86,8 @@ class FakeDocker:
         self.refusals: dict[str, int] = {}
         """Status to answer with, by the beginning of the path; "" refuses everything."""
         self.refusal_text = "refused as ordered"
+        self.processes = [["1", "sleep infinity"]]
+        """What runs in each container: numbers and command lines."""
         self._port = port
         self._secure = secure
         self._ids = count(1)
@@ -398,7 +400,7 @@ class FakeDocker:
         if not named:
             return _found(None)
         if method == "GET":
-            top = {"Titles": ["PID", "CMD"], "Processes": [["1", "sleep infinity"]]}
+            top = {"Titles": ["PID", "CMD"], "Processes": self.processes}
             return _Answer(top if what == "top" else _inspected(named[0]))
         self.set_state(named[0]["Id"], _STATES[what], *_EVENTS[what])
         return _Answer(status=204)

@@ -66,10 +66,13 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
 @document_options
 @program_options
 @log_options
+@neighbour_options
 def unlock(repos: tuple[str, ...], **flags: Any) -> None:
     """Remove locks that nobody holds any more; of all repositories if none is named.
 
-    A lock whose holder lives, or may live on another machine, is left alone, and told.
+    A lock whose holder lives, or may live on another machine, is left alone, and told. So are all
+    repositories of config.json while Backrest is at work, or where nobody can tell: it runs restic
+    in its container, and would not expect that. With --force they are unlocked all the same.
 
     Exit status: 0 no lock is left; 3 one is; 1 a repository could not be unlocked.
 
