@@ -257,7 +257,8 @@ def _judge_plan(facts: PlanFacts, grace: float, now: float, *, is_asked_for: boo
 def _judge_runs(runs: KnownRuns, period: float, grace: float, now: float) -> Judged:
     failed = f", and its last run {runs.failure}" if runs.failure else ""
     if runs.last_success is None:
-        return Judged(ProtectionState.NEVER_SAVED, f"no run has saved it yet{failed}", _SEE_RUNS)
+        hint = _SEE_RUNS if failed else _RUN
+        return Judged(ProtectionState.NEVER_SAVED, f"no run has saved it yet{failed}", hint)
     if is_late(runs.last_success, period, grace, now):
         why = f"its last success is older than twice its period{failed}"
         return Judged(ProtectionState.LATE, why, _SEE_RUNS)

@@ -43,6 +43,14 @@ def check_heartbeat(state_dir: Path, now: float) -> tuple[bool, str]:
         return False, f"the heartbeat in {state_dir} is none: {FILE} holds something else"
 
 
+def is_alive(state_dir: Path, now: float) -> bool:
+    """Return whether a daemon has moved lately, well or not, at `now`, in unix seconds."""
+    try:
+        return now <= _number(json.loads(read_file(state_dir / FILE, _LIMIT))["due"])
+    except (OSError, ValueError, TypeError, KeyError, RecursionError):
+        return False
+
+
 def _judge(found: "Any", now: float) -> tuple[bool, str]:
     if "beat" in found and "at" not in found:
         return False, "the heartbeat is that of another version: unknown until the next beat"

@@ -5,11 +5,14 @@ import os
 import pty
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
 
 from sidecar.backrest.workloads import MountRecord, WorkloadRecord, render_workloads
+from sidecar.service.health import Health
+from sidecar.service.heartbeat import Heartbeat
 from tests.e2e.runner_process import RunnerFolder
 
 WEB = WorkloadRecord("media/web", "web", "media", plan="web", mounts=(MountRecord("/x", plan="w"),))
@@ -25,11 +28,12 @@ def parts(tmp_path: Path) -> RunnerFolder:
     return made
 
 
-def tell(parts: RunnerFolder, *workloads: WorkloadRecord) -> None:
-    """Write what the sidecar tells."""
+def tell(parts: RunnerFolder, *workloads: WorkloadRecord, ago: float = 0.0) -> None:
+    """Write what the sidecar tells, whose daemon moved so long ago."""
     folder = parts.config.parent / ".sidecar"
     folder.mkdir(exist_ok=True)
     (folder / "workloads.json").write_bytes(render_workloads(workloads))
+    Heartbeat(folder, 600.0).beat(time.time() - ago, Health())
 
 
 def test_a_service_is_protected_after_its_first_run(parts: RunnerFolder) -> None:
@@ -63,6 +67,20 @@ def test_without_the_list_of_a_sidecar_plans_are_shown(parts: RunnerFolder) -> N
     (parts.config.parent / ".sidecar").mkdir()
     (parts.config.parent / ".sidecar" / "workloads.json").write_text("{}")
     assert "it is not of version 1" in parts.run("status").stdout
+
+
+def test_a_list_that_no_daemon_keeps_may_be_out_of_date(parts: RunnerFolder) -> None:
+    """So it is not all well, whatever it says."""
+    parts.run("run", "web")
+    tell(parts, WEB, ago=86400.0)
+    dead = parts.run("status")
+    (parts.config.parent / ".sidecar" / "heartbeat.json").unlink()
+    ended = parts.run("status")
+    for done in (dead, ended):
+        assert (3, True) == (
+            done.returncode,
+            "warning: services that came lately may be missing" in done.stdout,
+        )
 
 
 def test_json_has_the_same_facts(parts: RunnerFolder) -> None:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from sidecar.reconciler.settings import BackrestLogin
 
 _NO_SIDECAR = "no sidecar tells which mounts there are"
+_NOT_KEPT = "services that came lately may be missing: no daemon of the sidecar keeps the list"
+_KEEP_HINT = "start it, or ask `backrest-sidecar status`, which looks for itself"
 
 
 @click.command()
@@ -80,18 +82,21 @@ def _read(
     from sidecar.backrest.protection import assess
     from sidecar.cli.output.protection import protection_json, render_protection
     from sidecar.cli.output.terminal import terminal_width
-    from sidecar.runner.plan_facts import read_plan_facts
+    from sidecar.runner.plan_facts import Warned, read_plan_facts
+    from sidecar.service.healthcheck import is_alive
 
     now = time.time()
     known = read_plan_facts(settings, os.environ, local_zone()[0], read_log(login), now)
     workloads, unlisted = _read_workloads(settings)
     answer = assess(workloads, known.facts, settings.health_grace, now, unlisted)
-    result = SUCCESS if answer.is_everything and not known.warnings else ATTENTION
+    warnings = known.warnings
+    if workloads is not None and not is_alive(settings.workloads_file.parent, now):
+        warnings = (*warnings, Warned(_NOT_KEPT, _KEEP_HINT))
+    result = SUCCESS if answer.is_everything and not warnings else ATTENTION
     if output == "json":
-        shown = protection_json(answer, known.warnings)
+        shown = protection_json(answer, warnings)
         return json.dumps(shown, indent=2, ensure_ascii=False), result
-    text = render_protection(answer, terminal_width(), is_wide=is_wide, warnings=known.warnings)
-    return text, result
+    return render_protection(answer, terminal_width(), is_wide=is_wide, warnings=warnings), result
 
 
 def _read_workloads(
