@@ -44,9 +44,9 @@ COPY --from=build /opt/backrest-sidecar /opt/backrest-sidecar
 ENV PATH=/opt/backrest-sidecar/bin:$PATH
 
 # The base has removed what Python compiled of its own library, and a container starts with
-# nothing compiled: importing all of ours once leaves what it needs beside the sources, and
-# no more. What runs later writes nothing there.
-RUN ["python3", "-c", "import importlib, pkgutil, sidecar; [importlib.import_module(m.name) for m in pkgutil.walk_packages(sidecar.__path__, 'sidecar.')]"]
+# nothing compiled: importing all of ours once, and what commands import late, leaves what it
+# needs beside the sources, and no more. What runs later writes nothing there.
+RUN ["python3", "-c", "import importlib, pkgutil, sidecar; late = ('click._textwrap', 'click.shell_completion', 'pydantic.dataclasses', 'pydantic.root_model', 'rich.cells', 'rich.console', 'rich.table', 'rich.text', 'textwrap'); [importlib.import_module(name) for name in (*(m.name for m in pkgutil.walk_packages(sidecar.__path__, 'sidecar.')), *late)]"]
 ENV PYTHONDONTWRITEBYTECODE=1
 
 # Also where the health check looks: set it, or BACKREST_SIDECAR_STATE_DIR, instead of the flag.
@@ -95,7 +95,7 @@ COPY --from=build-runner /opt/backrest-sidecar /opt/backrest-sidecar
 ENV PATH=/opt/backrest-sidecar/bin:$PATH
 
 # As above.
-RUN ["python3", "-c", "import importlib, pkgutil, sidecar; [importlib.import_module(m.name) for m in pkgutil.walk_packages(sidecar.__path__, 'sidecar.')]"]
+RUN ["python3", "-c", "import importlib, pkgutil, sidecar; late = ('click._textwrap', 'click.shell_completion', 'pydantic.dataclasses', 'pydantic.root_model', 'rich.cells', 'rich.console', 'rich.table', 'rich.text', 'textwrap'); [importlib.import_module(name) for name in (*(m.name for m in pkgutil.walk_packages(sidecar.__path__, 'sidecar.')), *late)]"]
 ENV PYTHONDONTWRITEBYTECODE=1
 
 # Where the document is, for the daemon, the health check and each command; hooks leave beside
