@@ -388,6 +388,13 @@ def refuse_type(types: Collection[BackupType], wanted: BackupType | None) -> str
     return f"its engine makes no backup of type {wanted.value}: {known}"
 
 
+def refuse_root(target: Path) -> None:
+    """Raise EngineError for a restore into `/`: from a folder things are moved in."""
+    if target == Path("/"):
+        message = "nothing is restored into the root, only into a folder from which it is moved in"
+        raise EngineError(FailureClass.UNKNOWN, message)
+
+
 def check_regular(path: str, entry: Entry | None) -> None:
     """Raise EngineError unless an entry, that of a snapshot at a path, is a regular file."""
     if entry is None:
@@ -560,7 +567,7 @@ class Engine(Upkeep, SnapshotReader, Protocol):
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
-        """Restore absolute paths of the snapshot below `target` (`/`: where they came from).
+        """Restore absolute paths of the snapshot below `target`, which is not `/`.
 
         A warning means that the contents are there, but not all owners, modes, attributes or
         device nodes.

@@ -424,6 +424,19 @@ def test_restore_of_what_is_not_there_fails(bench: Bench) -> None:
     assert not target.exists()
 
 
+def test_nothing_is_restored_into_the_root(bench: Bench) -> None:
+    """Whoever asked for it moves things in, or leaves what is there."""
+    bench.write("file", "saved")
+    bench.backup()
+    file = bench.write("file", "changed")
+    [snapshot] = bench.engine().snapshots(bench.plan(), INSTANCE)
+    done = bench.engine().restore(snapshot, (), Path("/"), bench.reported.append)
+
+    assert ResultKind.FAILED is done.kind
+    assert "into the root" in done.reason
+    assert "changed" == file.read_text()
+
+
 def test_only_what_is_new_is_saved_again(bench: Bench) -> None:
     """The plan's last snapshot is what a backup is compared with."""
     bench.write("big", os.urandom(MEGABYTE))

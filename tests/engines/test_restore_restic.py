@@ -616,22 +616,3 @@ def test_without_a_journal_it_is_restored_all_the_same(
 
     assert "first" == (source / "page").read_text()
     assert 1 == len(restoring.journal.runs.list("web"))
-
-
-def test_restic_restores_to_the_root_where_things_came_from(restic: ResticBench) -> None:
-    """What was lost is back, what was changed is as it was, what is new stays."""
-    restic.write("big", "big")
-    restic.write("deep/er/file", "saved", 0o640)
-    restic.backup()
-    [snapshot] = restic.engine().snapshots(None, INSTANCE)
-    (restic.source / "big").unlink()
-    (restic.source / "big").symlink_to("nowhere")
-    restic.write("deep/er/file", "changed")
-    restic.write("new", "new")
-    done = restic.engine().restore(snapshot, (), Path("/"), restic.reported.append)
-
-    assert (ResultKind.SUCCESS, "") == (done.kind, done.reason)
-    names = ("big", "deep/er/file", "new")
-    assert ["big", "saved", "new"] == [(restic.source / name).read_text() for name in names]
-    assert not (restic.source / "big").is_symlink()
-    assert 0o640 == stat.S_IMODE((restic.source / "deep/er/file").stat().st_mode)

@@ -289,16 +289,6 @@ def test_only_snapshots_of_ours_are_deleted(rsync: RsyncBench) -> None:
     }
 
 
-def test_what_cannot_be_restored_into_is_the_root(rsync: RsyncBench) -> None:
-    """Things are moved in by whoever asked for it."""
-    rsync.write("file", "x")
-    rsync.backup()
-    [snapshot] = rsync.engine().snapshots(rsync.plan(), INSTANCE)
-    done = rsync.engine().restore(snapshot, (), Path("/"), rsync.reported.append)
-
-    assert ResultKind.FAILED is done.kind
-
-
 def test_a_snapshot_without_its_record_is_told_by_its_name(rsync: RsyncBench) -> None:
     """It is still listed, as somebody may need it, and never deleted."""
     made = rsync.backup().snapshot

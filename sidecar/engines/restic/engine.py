@@ -30,6 +30,7 @@ from sidecar.engines.base import (
     as_result,
     check_regular,
     failed,
+    refuse_root,
     refuse_type,
 )
 from sidecar.engines.line_buffer import complete_lines
@@ -261,7 +262,7 @@ class ResticEngine:
     def restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
-        """Restore absolute paths of the snapshot below `target` (`/`: where they came from).
+        """Restore absolute paths of the snapshot below `target`, which is not `/`.
 
         Without `includes` all paths of the snapshot. Existing files are overwritten, nothing is
         deleted. Paths stay in full below the target: `/data/x` is restored to `TARGET/data/x`.
@@ -323,6 +324,7 @@ class ResticEngine:
     def _restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
+        refuse_root(target)
         # Restic restores nothing with success if a path is not in the snapshot.
         absent = self._absent(snapshot, includes)
         if absent:

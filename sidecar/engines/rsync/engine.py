@@ -30,6 +30,7 @@ from sidecar.engines.base import (
     Snapshot,
     as_result,
     failed,
+    refuse_root,
     refuse_type,
 )
 from sidecar.engines.comparison import compare
@@ -579,9 +580,7 @@ class RsyncEngine:
     def _restore(
         self, snapshot: Snapshot, includes: Sequence[str], target: Path, report: Report
     ) -> CommandResult:
-        if target == Path("/"):
-            message = "rsync restores into a folder, from which things are moved in"
-            return failed(FailureClass.UNKNOWN, message)
+        refuse_root(target)
         tree = self._tree(snapshot)
         if absent := [path for path in includes if not self._holds(tree, path)]:
             message = f"the snapshot does not hold {', '.join(absent)}"
