@@ -11,7 +11,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
-from sidecar.docker.endpoint import parse_address
+from sidecar.docker.endpoint import UNIX, parse_address
 from sidecar.docker.failures import DockerError
 from sidecar.docker.run_line import render_run
 from sidecar.runner.parts import open_docker
@@ -29,14 +29,16 @@ def find_command(
     """Return the command line that restores in another container; empty: there is none.
 
     `words` are the arguments of the command, which that container gets as they are. One is possible
-    within a container, where there is Docker and its client.
+    within a container, where there are Docker's socket and its client.
     """
     if not group.unwritable or environ.get(MARK) or shutil.which("docker") is None:
         return ()
     own = OwnContainer.detect().id
     try:
         with open_docker(settings, environ) as docker:
-            template = None if docker is None or not own else docker.template(own)
+            # Behind an address of the network is a proxy as a rule, which lets none be made.
+            is_possible = docker is not None and own and docker.address.startswith(UNIX)
+            template = docker.template(own) if docker is not None and is_possible else None
         if template is None:
             return ()
         is_on_terminal = sys.stdin.isatty() and sys.stdout.isatty()

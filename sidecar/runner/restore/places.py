@@ -198,7 +198,7 @@ def check_writable(receiver: Path) -> None:
     if os.statvfs(nearest_folder(receiver)).f_flag & os.ST_RDONLY:
         raise ReadOnlyPlaceError(
             f"{receiver} can only be read here: nothing was touched",
-            "the places have to be mounted writable where this runs",
+            "they have to be mounted writable where this runs, as in compose.runner-restore.yaml",
             FailureClass.PERMISSION,
         )
 

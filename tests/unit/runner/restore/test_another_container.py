@@ -69,6 +69,8 @@ def docker(monkeypatch: pytest.MonkeyPatch) -> None:
 class Describing:
     """A Docker that describes our own container."""
 
+    address = "unix:///var/run/docker.sock"
+
     def template(self, name: str) -> Any:
         """Describe it, as long as it is asked for by its id."""
         if name != "0" * 64:
@@ -103,7 +105,7 @@ def test_none_is_made_where_none_is_needed_or_it_is_one_itself() -> None:
 
 @pytest.mark.usefixtures("docker")
 def test_none_is_made_where_none_can_be(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Outside of a container, without Docker or its client, or for a name that no line holds."""
+    """Outside of a container, without Docker's socket or its client, or for an odd name."""
     group = group_of(ReadOnlyPlaceError("/v/www can only be read here"))
     plan = replace(group.parts[0].subject.plan, paths=("/v/www", "/v:w"))
     part = replace(group.parts[0], subject=Subject(plan, "web"))
@@ -112,6 +114,9 @@ def test_none_is_made_where_none_can_be(monkeypatch: pytest.MonkeyPatch) -> None
     part = replace(part, plan=replace(part.plan, steps=(step,)))
     assert () == find_command(SETTINGS, {}, replace(group, parts=(part,)), ())
 
+    with monkeypatch.context() as patch:
+        patch.setattr(Describing, "address", "tcp://proxy:2375")
+        assert () == find_command(SETTINGS, {}, group, ())
     for own in ("", "?"):
         monkeypatch.setattr(OwnContainer, "detect", classmethod(lambda cls, own=own: cls(own)))
         assert () == find_command(SETTINGS, {}, group, ())
