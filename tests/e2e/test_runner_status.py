@@ -111,7 +111,7 @@ def test_a_backrest_that_does_not_answer_is_told(parts: RunnerFolder) -> None:
     assert (1, True) == (refused.returncode, "has no password" in refused.stderr)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_watching_ends_at_a_signal_and_leaves_the_terminal_as_it_was(
     parts: RunnerFolder, number: signal.Signals
 ) -> None:

@@ -19,7 +19,7 @@ _ENTER, _LEAVE, _HOME = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H\
 
 
 def watch(read: Callable[[], tuple[str, int]], seconds: float = SECONDS) -> int:
-    """Show what is read, anew each so many seconds, until SIGINT or SIGTERM.
+    """Show what is read, anew each so many seconds, until SIGINT, SIGTERM or SIGHUP.
 
     `read` returns the text and an exit status; of a SidecarError its words are shown. At the end
     the last text is left on the terminal. Return the last status, 1 after an error. Raises
@@ -28,7 +28,11 @@ def watch(read: Callable[[], tuple[str, int]], seconds: float = SECONDS) -> int:
     if not sys.stdout.isatty():
         raise UsageError("--watch needs a terminal", "leave it out where nobody watches")
     text, status = "", 1
-    with closing(SignalWaiter()) as waiter, waiter.install_signals():
+
+    def on_hangup() -> None:
+        waiter.stop()
+
+    with closing(SignalWaiter(on_hangup)) as waiter, waiter.install_signals():
         echo(_ENTER, nl=False)
         try:
             while True:
