@@ -67,16 +67,22 @@ def about(topic: str, *options: Decorator) -> Decorator:
     return decorate
 
 
-def log_options_at(prefix: str, level: str) -> Decorator:
-    """Declare the flags about the log, with `level` as the least severity by default."""
+def log_options_at(prefix: str, level: str, form: str | None = None) -> Decorator:
+    """Declare the flags about the log, with `level` as the least severity by default.
+
+    A daemon logs in a `form` by default; any other command tells people what goes wrong.
+    """
+    default: dict[str, Any] = {"default": form}
+    if form is None:
+        default = {"show_default": "in words, from info on as text"}
     return about(
         "the log",
         option(
             prefix,
             "--log-format",
             type=click.Choice(["json", "text"]),
-            default="text",
             help="Form of the log lines on standard error.",
+            **default,
         ),
         option(
             prefix,

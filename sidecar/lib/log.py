@@ -26,10 +26,14 @@ class LogEvent:
     when: str
 
 
-def start_logging(level: str, form: str) -> None:
-    """Send the events of our loggers to standard error; `form` is json or text."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_Formatter(as_json=form == "json"))
+def start_logging(level: str, form: str, handler: logging.Handler | None = None) -> None:
+    """Send the events of our loggers to standard error; `form` is json or text.
+
+    Where there is another `handler` for people, it has them instead.
+    """
+    if handler is None:
+        handler = logging.StreamHandler(sys.stderr)
+        handler.setFormatter(_Formatter(as_json=form == "json"))
     root = logging.getLogger("sidecar")
     root.handlers[:] = [handler]
     root.setLevel(LEVELS[level])
@@ -45,7 +49,7 @@ def leave_out(is_shown: Callable[[str, Mapping[str, object]], bool]) -> None:
     if root.isEnabledFor(logging.INFO):
         return
     for handler in root.handlers:
-        if isinstance(handler.formatter, _Formatter) and not handler.formatter.as_json:
+        if not (isinstance(handler.formatter, _Formatter) and handler.formatter.as_json):
             handler.addFilter(
                 lambda record: not is_shown(record.getMessage(), getattr(record, "fields", {}))
             )

@@ -158,11 +158,15 @@ def test_flags_alone_are_a_reconcile(place: Place) -> None:
     assert (0, "") == (named.code, named.err)
 
 
-def test_no_argument_at_all_is_a_reconcile(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    """With variables for all that differs from the defaults, nothing needs to be written."""
+def test_no_argument_at_all_is_the_help(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And no success; a flag is enough to reconcile, variables say all that is not the default."""
     monkeypatch.setenv("BACKREST_SIDECAR_INVENTORY", "list.json")
-    (place.folder / "backrest.config.json").write_bytes(EXAMPLE.read_bytes())
+    document = place.folder / "backrest.config.json"
+    document.write_bytes(EXAMPLE.read_bytes())
     ran = place.run()
+    assert (1, EXAMPLE.read_bytes()) == (ran.code, document.read_bytes())
+    assert ran.err.startswith("Usage: ")
+    ran = place.run("--log-level", "warn")
     assert 0 == ran.code
     assert "backrest.config.json is written: 1 new" in ran.out
 

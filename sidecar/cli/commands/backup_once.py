@@ -132,6 +132,7 @@ def backup_once(dry_run: bool, **flags: Any) -> None:
 
 
 def _run(flags: Mapping[str, Any], *, dry_run: bool) -> int:
+    from sidecar.cli.output.warnings import tell_held
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.once import OnceBackup, Result, preview_once, run_once
@@ -159,6 +160,7 @@ def _run(flags: Mapping[str, Any], *, dry_run: bool) -> int:
         _leave_out_what_is_shown()
         with SignalWaiter() as waiter, waiter.install_signals():
             result = run_once(backup, waiter)
+        tell_held()
     if result is Result.FAILED:
         return FAILED
     return ATTENTION if result is Result.WARNING or labels.problems else SUCCESS
@@ -182,7 +184,8 @@ def _runner_settings(
     from sidecar.runner.settings import Scheduling
 
     words = ["--all", "--config", str(settings.config)]
-    words += ["--log-level", log["log_level"], "--log-format", log["log_format"]]
+    words += ["--log-level", log["log_level"]]
+    words += ["--log-format", log["log_format"]] if log["log_format"] else []
     words += ["--force"] if own["force"] else []
     for flag, value in (
         ("--state-dir", own["runner_state_dir"]),
@@ -228,6 +231,7 @@ def _choose_strategy(
 def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
     from sidecar.cli.names import shown_names
     from sidecar.cli.output.runs import ProgressLine, name_of, render_end
+    from sidecar.cli.output.warnings import tell_held
     from sidecar.cli.runner.settings import read_names_for
     from sidecar.runner.job.progress import RunFinished
 
@@ -237,7 +241,9 @@ def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
         name = name_of(job, shown)
         if isinstance(event, RunFinished):
             line.end(name)
-            echo(render_end(name, event))
+            told = render_end(name, event)
+            tell_held(told, others_run=True)
+            echo(told)
         else:
             line.show(name, event)
 
@@ -246,9 +252,11 @@ def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
 
 def _leave_out_what_is_shown() -> None:
     from sidecar.cli.output.runs import is_shown_at_end
+    from sidecar.cli.output.warnings import hold_back
     from sidecar.lib.log import leave_out
 
     leave_out(is_shown_at_end)
+    hold_back()
 
 
 def _refuse_image_flags(own: dict[str, Any]) -> None:

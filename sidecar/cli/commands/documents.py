@@ -50,10 +50,10 @@ def init(log_level: str, log_format: str, **flags: Any) -> None:
       backrest-sidecar init --repo s3:https://host/bucket --password-file pw
       backrest-sidecar init --repo rsync:/backups --repo-id nas
     """
-    from sidecar.lib.log import start_logging
+    from sidecar.cli.output.warnings import start_messages
     from sidecar.reconciler.init import NewDocument, create_document
 
-    start_logging(log_level, log_format)
+    start_messages(log_level, log_format)
     for line in create_document(NewDocument(**flags)):
         echo(line)
 

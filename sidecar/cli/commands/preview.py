@@ -174,12 +174,12 @@ def schedule(
       backrest-sidecar schedule --hours 168 --timezone UTC --output timeline
     """
     from sidecar.cli.output.timeline import read_upcoming, render_upcoming
-    from sidecar.lib.log import start_logging
+    from sidecar.cli.output.warnings import start_messages
     from sidecar.reconciler.reconcile import read_plans
     from sidecar.reconciler.settings import ReconcilerSettings
     from sidecar.reconciler.zones import resolve_zone
 
-    start_logging(flags["log_level"], flags["log_format"])
+    start_messages(flags["log_level"], flags["log_format"])
     settings = ReconcilerSettings(config, runner_config=runner_config)
     standing = read_plans(settings)
     files = name_files(config, runner_config, flags["state_dir"])

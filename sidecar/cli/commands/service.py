@@ -33,7 +33,7 @@ from sidecar.cli.output.text import echo
 @mode_option
 @docker_option
 @policy_options
-@log_options_at("info")
+@log_options_at("info", "text")
 def daemon(**flags: Any) -> None:
     """Keep the document in line with the labelled containers, until it is stopped.
 

@@ -9,9 +9,9 @@ import click
 from sidecar.cli.backrest_log import build_login
 from sidecar.cli.commands.options import VARIABLE
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
+from sidecar.cli.output.warnings import start_messages
 from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.lib.errors import UsageError
-from sidecar.lib.log import start_logging
 from sidecar.lib.zones import require_known_zone
 from sidecar.planner.lifecycle import Orphans
 from sidecar.reconciler.settings import (
@@ -31,11 +31,11 @@ _LEAST_INTERVAL = 1.0
 
 
 def build_settings(flags: Mapping[str, Any]) -> ReconcilerSettings:
-    """Return checked settings of click's values, and start logging.
+    """Return checked settings of click's values, and start to tell what goes wrong.
 
     Groups that a command does not have get their defaults. Raises UsageError naming the flag.
     """
-    start_logging(flags["log_level"], flags["log_format"])
+    start_messages(flags["log_level"], flags["log_format"])
     require_known_zone()
     container = flags["backrest_container"]
     policy = Policy(

@@ -22,6 +22,7 @@ from sidecar.cli.output.runs import (
     render_outcome,
 )
 from sidecar.cli.output.text import echo, printable
+from sidecar.cli.output.warnings import hold_back, tell_held
 from sidecar.engines.base import BackupType
 from sidecar.lib.duration import render_duration
 from sidecar.lib.log import leave_out
@@ -89,6 +90,7 @@ def run_in_foreground(
 
     line, statuses, shown = ProgressLine(), list[int](), _shown(settings)
     leave_out(is_shown_at_end)
+    hold_back()
     events = run_here(settings, dict(os.environ), documents, jobs, accepted, wanted)
     with closing(events):
         for job, event in events:
@@ -108,7 +110,9 @@ def _shown(settings: "RunnerSettings") -> Mapping[str, str]:
 
 def _show_end(line: ProgressLine, name: str, finished: "RunFinished") -> int:
     line.end(name)
-    echo(render_end(name, finished))
+    told = render_end(name, finished)
+    tell_held(told)
+    echo(told)
     return status_of(outcome_of(finished), failure_of(finished))
 
 

@@ -31,7 +31,7 @@ from sidecar.cli.runner.settings import build_settings
 @notify_options
 @health_options
 @neighbour_options
-@log_options_at("info")
+@log_options_at("info", "text")
 def daemon(**flags: Any) -> None:
     """Execute the document's plans on their schedules, until it is stopped.
 

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from sidecar.backrest.cron import CronError, check_cron
 from sidecar.cli.names import name_files, read_names
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
+from sidecar.cli.output.warnings import start_messages
 from sidecar.engines.options import OnMissing
 from sidecar.lib.errors import UsageError
-from sidecar.lib.log import start_logging
 from sidecar.lib.zones import require_known_zone
 from sidecar.runner.due import CatchUp
 from sidecar.runner.notify.notices import NoticeEvent
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 
 def build_settings(flags: Mapping[str, Any]) -> RunnerSettings:
-    """Return checked settings of click's values, and start logging.
+    """Return checked settings of click's values, and start to tell what goes wrong.
 
     Groups that a command does not have get their defaults. Raises UsageError naming the flag.
     """
-    start_logging(flags["log_level"], flags["log_format"])
+    start_messages(flags["log_level"], flags["log_format"])
     require_known_zone()
     listen = flags.get("listen")
     return RunnerSettings(
