@@ -179,8 +179,8 @@ def test_the_tables_tell_what_there_is(parts: RunnerFolder) -> None:
     assert {"plan:web", "created-by:here"} == set(shown["tags"])
     (plan,) = json.loads(parts.run("plans", "--output", "json").stdout)
     assert ("success", True) == (
-        plan["lastOutcome"],
-        plan["nextRun"].endswith("-01-01T03:00:00+00:00"),
+        plan["last_outcome"],
+        plan["next_run"].endswith("-01-01T03:00:00+00:00"),
     )
 
 
@@ -461,7 +461,7 @@ def test_both_documents_are_run_by_one_runner(parts: RunnerFolder) -> None:
     assert 0 == parts.run("run", "--all").returncode
     rows = json.loads(parts.run("plans", "--output", "json").stdout)
     assert [("web", "config.json", "success"), ("mail", "runner.json", "success")] == [
-        (row["plan"], row["document"], row["lastOutcome"]) for row in rows
+        (row["plan"], row["document"], row["last_outcome"]) for row in rows
     ]
     assert "runner.json" in parts.run("plans").stdout.splitlines()[2]
     parts.config.with_name("runner.json").write_text("{")

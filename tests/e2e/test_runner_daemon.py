@@ -363,7 +363,7 @@ def test_the_time_zone_is_that_of_the_environment(parts: RunnerFolder) -> None:
     for zone in ("Europe/Berlin", "America/New_York", "UTC"):
         parts.environ["TZ"] = zone
         (row,) = json.loads(parts.run("plans", "--output", "json").stdout)
-        found.add(row["nextRun"][11:])
+        found.add(row["next_run"][11:])
     assert {"02:00:00+00:00", "08:00:00+00:00", "03:00:00+00:00"} == found
 
 

@@ -21,7 +21,7 @@ def render_outcome_json(outcome: PassOutcome) -> str:
     plans = proposal.plans
     shown = {
         "config": outcome.config,
-        **({"runnerConfig": outcome.runner_config} if outcome.runner_config else {}),
+        **({"runner_config": outcome.runner_config} if outcome.runner_config else {}),
         "changed": outcome.changed,
         "added": [plan.id for plan in changes.added],
         "updated": list(changes.updated),

@@ -177,11 +177,11 @@ def _plan_json(row: PlanRow) -> dict[str, Any]:
         "document": row.document.value,
         "waits": row.waits or None,
         "schedule": _timing_words(row.plan.timing),
-        "nextRun": _iso(row.next_fire),
-        "firstSeen": _iso(None if past is None else past.first_seen),
-        "lastRun": _iso(None if past is None else past.last_start),
-        "lastOutcome": past and past.last_outcome and past.last_outcome.value,
-        "lastSuccess": _iso(None if past is None else past.last_success),
+        "next_run": _iso(row.next_fire),
+        "first_seen": _iso(None if past is None else past.first_seen),
+        "last_run": _iso(None if past is None else past.last_start),
+        "last_outcome": past and past.last_outcome and past.last_outcome.value,
+        "last_success": _iso(None if past is None else past.last_success),
     }
 
 

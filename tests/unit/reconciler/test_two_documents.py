@@ -463,7 +463,7 @@ def test_what_is_written_is_shown_for_both(both: TwoDocuments) -> None:
     table = render_table(dry, NOW)
     assert f"{both.config} and {both.runner} would be written: 2 new" in table
     shown = json.loads(render_outcome_json(dry))
-    assert (str(both.runner), [PLAN, f"{PLAN}1"]) == (shown["runnerConfig"], shown["added"])
+    assert (str(both.runner), [PLAN, f"{PLAN}1"]) == (shown["runner_config"], shown["added"])
     assert [PLAN, f"{PLAN}1"] == [plan["id"] for plan in shown["plans"]]
     diff = render_outcome_diff(dry)
     assert [f"+++ {both.config}", f"+++ {both.runner}"] == [
