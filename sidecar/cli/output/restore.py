@@ -1,5 +1,6 @@
 """Restoring and verifying: flags → what is wanted, and what is shown of its plan and its end."""
 
+import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -192,8 +193,31 @@ def show_ended(name: str, ended: Ended) -> None:
         echo(f"  {click.style('warning', fg='yellow')}: {printable(ended.reason)}")
 
 
-def render_verification(found: Verification, name: str) -> str:
-    """Write what a verification of the plan of that name found: a line, and one for each file."""
+def _verification_json(found: Verification) -> str:
+    verdict = "failed" if found.differences else "verified" if found.is_good else "unknown"
+    shown = {
+        "plan": found.plan,
+        "outcome": verdict,
+        "snapshot": found.snapshot or None,
+        "seed": found.seed,
+        "same": found.same,
+        "changed": found.changed,
+        "differences": found.differences,
+        "note": found.note or None,
+        "passed_over": found.passed_over or None,
+        "lost": found.lost or None,
+        "left_out": found.left_out or None,
+    }
+    return json.dumps(shown, ensure_ascii=False)
+
+
+def render_verification(found: Verification, name: str, form: str = "text") -> str:
+    """Write what a verification of the plan of that name found.
+
+    `form` is text, a line and one for each file, or json, an object on one line.
+    """
+    if form == "json":
+        return _verification_json(found)
     lines = [f"  {printable(one)}" for one in found.differences]
     lines += [f"  the same: {printable(path)}" for path in found.same]
     lines += [f"  restored, changed since: {printable(path)}" for path in found.changed]

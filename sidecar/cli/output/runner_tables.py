@@ -358,8 +358,25 @@ def _snapshot_json(row: "Snapshot") -> dict[str, Any]:
     }
 
 
-def render_unlocked(found: "Unlocked") -> str:
-    """Write what became of a repository's locks: a line, and one for each that is left."""
+def render_unlocked(found: "Unlocked", form: str = "text") -> str:
+    """Write what became of a repository's locks.
+
+    `form` is text, a line and one for each that is left, or json, an object on one line.
+    """
+    if form == "json":
+        left = [
+            {
+                "id": one.id,
+                "host": one.hostname,
+                "pid": one.pid,
+                "time": _iso(one.time),
+                "exclusive": one.is_exclusive,
+                "plan": one.plan or None,
+            }
+            for one in found.left
+        ]
+        shown = {"repo": found.repo, "reason": found.reason or None, "left": left}
+        return json.dumps(shown, ensure_ascii=False)
     name = printable(found.repo)
     if found.reason:
         return f"{name}: {printable(found.reason)}"

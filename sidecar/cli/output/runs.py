@@ -1,11 +1,12 @@
 """Runs for people: a progress line while one is at work, and a line for how it ended."""
 
+import json
 import os
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from types import MappingProxyType
-from typing import TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -28,6 +29,10 @@ MEANINGS = {
 }
 _TOLD_AT_END = frozenset(
     {"run.ended", "run.dropped", "plan.emptied", "snapshot.ahead", "snapshot.forged"}
+)
+_ENDED_KEYS = (
+    *("kind", "of", "outcome", "failure", "reason"),
+    *("seconds", "files", "size", "added", "snapshot"),
 )
 _LEAST_BAR = 10
 _WIDEST_BAR = 40
@@ -182,6 +187,38 @@ def render_end(name: str, finished: RunFinished) -> str:
         *([f"snapshot {short_id(ended.snapshot)}"] if ended.snapshot else []),
     ]
     return f"{name}: {render_outcome(ended.outcome, parts, ended.reason)}"
+
+
+def render_end_json(job: Job, finished: RunFinished) -> str:
+    """Write how a run ended as an object on one line; what is not known is null."""
+    run = finished.run
+    ended = None if run is None else run.ended
+    if run is None or ended is None:
+        return _object_line(job, outcome=None, reason=finished.reason)
+    stats = ended.stats
+    return _object_line(
+        job,
+        outcome=ended.outcome.value,
+        reason=ended.reason,
+        failure=ended.failure and ended.failure.value,
+        seconds=round(ended.at - run.started, 3),
+        files=None if stats is None else stats.files_processed,
+        size=None if stats is None else stats.bytes_processed,
+        added=None if stats is None else stats.bytes_added,
+        snapshot=ended.snapshot,
+    )
+
+
+def render_last_json(job: Job, message: Mapping[str, Any]) -> str:
+    """Write the daemon's last message about a run as such an object."""
+    told = {name: message.get(name) for name in _ENDED_KEYS if name not in {"kind", "of"}}
+    return _object_line(job, **told)
+
+
+def _object_line(job: Job, **told: object) -> str:
+    shown: dict[str, object] = dict.fromkeys(_ENDED_KEYS)
+    shown |= {name: value for name, value in told.items() if value != ""}
+    return json.dumps(shown | {"kind": job.kind.value, "of": job.subject}, ensure_ascii=False)
 
 
 def render_outcome(outcome: RunOutcome | None, parts: Iterable[str], reason: str) -> str:

@@ -14,6 +14,7 @@ from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
+    lines_option,
     log_options,
     name_argument,
     neighbour_options,
@@ -59,6 +60,7 @@ _type_option = click.option(
 )
 @_accept_option
 @_type_option
+@lines_option
 @document_options
 @program_options
 @empty_options
@@ -71,6 +73,7 @@ def run(
     dry_run: bool,
     accept_empty: bool,
     wanted: BackupType | None,
+    output: str,
     **flags: Any,
 ) -> None:
     """Back plans up now, one after another, with their hooks and retention.
@@ -102,6 +105,8 @@ def run(
         raise click.UsageError("--accept-empty goes with plans that are named, and are run")
     if wanted is not None and dry_run:
         raise click.UsageError("--type goes with plans that are run")
+    if dry_run and output != "text":
+        raise click.UsageError("--output goes with plans that are run")
     settings = build_settings(flags)
     # Where everything is to be run, both documents have to be known.
     documents = (load if plans else load_whole)(settings.files, os.environ)
@@ -115,7 +120,7 @@ def run(
         )
     else:
         accepted = ids if accept_empty else ()
-        status = run_in_foreground(settings, documents, jobs, accepted, wanted)
+        status = run_in_foreground(settings, documents, jobs, accepted, wanted, output)
     raise click.exceptions.Exit(status)
 
 
@@ -161,9 +166,12 @@ def _run_one_dry(
 @name_argument("plan", "SERVICE|PLAN")
 @_accept_option
 @_type_option
+@lines_option
 @document_options
 @log_options
-def backup(plan: str, accept_empty: bool, wanted: BackupType | None, **flags: Any) -> None:
+def backup(
+    plan: str, accept_empty: bool, wanted: BackupType | None, output: str, **flags: Any
+) -> None:
     """Let the running daemon back a plan up now, and wait for the end.
 
     A plan may be named by its service, project/service or the service alone if it is the only one
@@ -191,6 +199,7 @@ def backup(plan: str, accept_empty: bool, wanted: BackupType | None, **flags: An
             settings,
             JobKind.BACKUP,
             resolve_name(plan, read_names_for(settings)),
+            output,
             accept_empty=accept_empty,
             wanted=wanted,
         )

@@ -19,6 +19,8 @@ from sidecar.cli.output.runs import (
     outcome_of,
     render_counts,
     render_end,
+    render_end_json,
+    render_last_json,
     render_outcome,
 )
 from sidecar.cli.output.text import echo, printable
@@ -30,7 +32,6 @@ from sidecar.lib.text import short_id
 from sidecar.runner.due import Job, JobKind
 
 if TYPE_CHECKING:
-    from sidecar.runner.job.progress import RunFinished
     from sidecar.runner.settings import RunnerSettings
     from sidecar.runner.union import Documents
     from sidecar.web.messages import Message
@@ -45,19 +46,21 @@ def run_by_daemon(
     settings: "RunnerSettings",
     kind: JobKind,
     subject: str,
+    form: str = "text",
     *,
     accept_empty: bool = False,
     wanted: BackupType | None = None,
 ) -> int:
     """Have the daemon run a job and wait for its end; raises NoDaemon if there is none.
 
-    `accept_empty`: the plan may hold no file, until it holds some again. `wanted` is the type of a
-    backup.
+    `form` is text or json. `accept_empty`: the plan may hold no file, until it holds some again.
+    `wanted` is the type of a backup.
     """
     from sidecar.web.client import run_job
     from sidecar.web.messages import parse_failure, parse_outcome, parse_progress
 
-    name, line = name_of(Job(kind, subject, ""), _shown(settings)), ProgressLine()
+    job, line = Job(kind, subject, ""), ProgressLine()
+    name = name_of(job, _shown(settings))
     events = run_job(
         settings.state_directory, kind, subject, accept_empty=accept_empty, wanted=wanted
     )
@@ -68,7 +71,10 @@ def run_by_daemon(
             echo(f"{printable(name)} {_STATES[state]}", err=True)
         elif message.get("last"):
             line.clear()
-            echo(f"{printable(name)}: {_render_last(message)}")
+            if form == "json":
+                echo(render_last_json(job, message), form=form)
+            else:
+                echo(f"{printable(name)}: {_render_last(message)}")
             return status_of(parse_outcome(message), parse_failure(message))
     return FAILED
 
@@ -79,11 +85,12 @@ def run_in_foreground(
     jobs: Sequence[Job],
     accepted: Collection[str] = (),
     wanted: BackupType | None = None,
+    form: str = "text",
 ) -> int:
     """Run jobs of the documents one after another, in this process.
 
-    `accepted` are the ids of plans that may hold no file, until they hold some again. `wanted` is
-    the type of the backups; None: their engines choose.
+    `form` is text or json. `accepted` are the ids of plans that may hold no file, until they hold
+    some again. `wanted` is the type of the backups; None: their engines choose.
     """
     from sidecar.runner.foreground import run_here
     from sidecar.runner.job.progress import RunFinished
@@ -95,7 +102,11 @@ def run_in_foreground(
     with closing(events):
         for job, event in events:
             if isinstance(event, RunFinished):
-                statuses.append(_show_end(line, name_of(job, shown), event))
+                line.end(name_of(job, shown))
+                told = render_end(name_of(job, shown), event)
+                tell_held(told)
+                echo(render_end_json(job, event) if form == "json" else told, form=form)
+                statuses.append(status_of(outcome_of(event), failure_of(event)))
             else:
                 line.show(name_of(job, shown), event)
     return worst(statuses)
@@ -106,14 +117,6 @@ def _shown(settings: "RunnerSettings") -> Mapping[str, str]:
     from sidecar.cli.runner.settings import read_names_for
 
     return shown_names(read_names_for(settings))
-
-
-def _show_end(line: ProgressLine, name: str, finished: "RunFinished") -> int:
-    line.end(name)
-    told = render_end(name, finished)
-    tell_held(told)
-    echo(told)
-    return status_of(outcome_of(finished), failure_of(finished))
 
 
 def _render_last(message: "Message") -> str:

@@ -17,6 +17,7 @@ from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     docker_option,
     document_options,
+    lines_option,
     log_options,
     name_argument,
     option,
@@ -197,10 +198,13 @@ def _restore(
     type=click.Path(path_type=Path, file_okay=False),
     help="Where to restore them to.  [default: scratch in the state folder]",
 )
+@lines_option
 @document_options
 @program_options
 @log_options
-def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) -> None:
+def verify(
+    plans: tuple[str, ...], sample: int, seed: int | None, output: str, **flags: Any
+) -> None:
     """Restore files of the latest snapshot that chance chooses, and compare them byte for byte.
 
     All plans are verified if none is named. A file is compared with the live one; if that has
@@ -241,7 +245,7 @@ def verify(plans: tuple[str, ...], sample: int, seed: int | None, **flags: Any) 
             name = shown.get(one.plan.id, one.plan.id)
             found = one.run(partial(line.show, f"verify {name}"))
             line.clear()
-            echo(render_verification(found, name))
+            echo(render_verification(found, name, output), form=output)
             statuses.append(_status_of(found))
     raise click.exceptions.Exit(worst(statuses))
 

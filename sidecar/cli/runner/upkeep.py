@@ -10,6 +10,7 @@ from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
+    lines_option,
     log_options,
     name_argument,
     neighbour_options,
@@ -25,12 +26,12 @@ _repos_argument = name_argument("repos", "[REPO]...", plans=False, repos=True, n
 def _upkeep_options(function: Callable[..., Any]) -> Callable[..., Any]:
     """Declare what `check` and `prune` take, in the order in which the help shows it."""
     function = notify_options(neighbour_options(log_options(function)))
-    return _repos_argument(document_options(program_options(function)))
+    return _repos_argument(lines_option(document_options(program_options(function))))
 
 
 @click.command()
 @_upkeep_options
-def check(repos: tuple[str, ...], **flags: Any) -> None:
+def check(repos: tuple[str, ...], output: str, **flags: Any) -> None:
     """Look whether repositories are sound, by their check policy; all if none is named.
 
     Where a daemon runs it does the work, else this command.
@@ -42,12 +43,12 @@ def check(repos: tuple[str, ...], **flags: Any) -> None:
       backrest-runner check
       backrest-runner check store
     """
-    raise click.exceptions.Exit(_run_all(JobKind.CHECK, repos, flags))
+    raise click.exceptions.Exit(_run_all(JobKind.CHECK, repos, output, flags))
 
 
 @click.command()
 @_upkeep_options
-def prune(repos: tuple[str, ...], **flags: Any) -> None:
+def prune(repos: tuple[str, ...], output: str, **flags: Any) -> None:
     """Free the space in repositories that no snapshot uses; in all if none is named.
 
     Where a daemon runs it does the work, else this command.
@@ -58,16 +59,17 @@ def prune(repos: tuple[str, ...], **flags: Any) -> None:
     Examples:
       backrest-runner prune store
     """
-    raise click.exceptions.Exit(_run_all(JobKind.PRUNE, repos, flags))
+    raise click.exceptions.Exit(_run_all(JobKind.PRUNE, repos, output, flags))
 
 
 @click.command()
 @_repos_argument
+@lines_option
 @document_options
 @program_options
 @log_options
 @neighbour_options
-def unlock(repos: tuple[str, ...], **flags: Any) -> None:
+def unlock(repos: tuple[str, ...], output: str, **flags: Any) -> None:
     """Remove locks that nobody holds any more; of all repositories if none is named.
 
     A lock whose holder lives, or may live on another machine, is left alone, and told. So are all
@@ -85,12 +87,12 @@ def unlock(repos: tuple[str, ...], **flags: Any) -> None:
 
     statuses = []
     for found in run_unlock(build_settings(flags), os.environ, repos):
-        echo(render_unlocked(found))
+        echo(render_unlocked(found, output), form=output)
         statuses.append(FAILED if found.reason else ATTENTION if found.left else SUCCESS)
     raise click.exceptions.Exit(worst(statuses))
 
 
-def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> int:
+def _run_all(kind: JobKind, repos: tuple[str, ...], output: str, flags: dict[str, Any]) -> int:
     """Have the daemon run a job for each repository; without a daemon run them here."""
     from sidecar.cli.runner.jobs import run_by_daemon, run_in_foreground
     from sidecar.runner.control import resolve_job
@@ -102,6 +104,6 @@ def _run_all(kind: JobKind, repos: tuple[str, ...], flags: dict[str, Any]) -> in
     jobs = [resolve_job(kind, name, documents) for name in dict.fromkeys(repos)]
     jobs = jobs or [Job(kind, repo.id, repo.id) for repo in documents.executed.repos]
     try:
-        return worst([run_by_daemon(settings, kind, job.subject) for job in jobs])
+        return worst([run_by_daemon(settings, kind, job.subject, output) for job in jobs])
     except NoDaemon:
-        return run_in_foreground(settings, documents, jobs)
+        return run_in_foreground(settings, documents, jobs, form=output)

@@ -1,6 +1,7 @@
 """How far a run is, for people: a bar on a terminal, now and then a line elsewhere."""
 
 import io
+import json
 import re
 
 import click
@@ -9,11 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
-from sidecar.cli.output.runs import ProgressLine, render_line
+from sidecar.cli.output.runs import ProgressLine, render_end_json, render_last_json, render_line
 from sidecar.cli.output.text import aligned, printable
-from sidecar.engines.base import Progress
+from sidecar.engines.base import Progress, Stats
 from sidecar.lib.duration import parse_duration, render_duration
 from sidecar.lib.text import render_size
+from sidecar.runner.due import Job, JobKind
+from sidecar.runner.job.progress import RunFinished
+from sidecar.runner.journal import Ended, Run, RunCause, RunOutcome
 
 HALF = Progress(0.5, 10, 20, 1_500_000, 3_000_000, 90.0)
 
@@ -137,3 +141,30 @@ def test_what_is_no_duration_is_refused(text: str) -> None:
 def test_durations_are_told_in_their_largest_unit(seconds: float, text: str) -> None:
     """Nobody asks for the minutes of two days."""
     assert text == render_duration(seconds)
+
+
+def test_the_end_of_a_run_is_an_object_on_one_line() -> None:
+    """With the same keys whoever ran it, and null for what is not known."""
+    job = Job(JobKind.BACKUP, "web\n", "r")
+    stats = Stats(files_processed=2, bytes_added=3, bytes_processed=4)
+    ended = Ended(RunOutcome.SUCCESS, 12.5, "abc", stats)
+    here = render_end_json(job, RunFinished(Run(1, job, RunCause.MANUAL, 10.0, ended=ended)))
+    daemon = {"outcome": "success", "seconds": 2.5, "files": 2, "size": 4, "added": 3}
+    there = render_last_json(job, {**daemon, "snapshot": "abc", "last": True, "reason": ""})
+    none = json.loads(render_end_json(job, RunFinished(reason="the runner stops")))
+
+    assert here == there
+    assert "\n" not in here
+    assert {
+        "kind": "backup",
+        "of": "web\n",
+        "outcome": "success",
+        "failure": None,
+        "reason": None,
+        "seconds": 2.5,
+        "files": 2,
+        "size": 4,
+        "added": 3,
+        "snapshot": "abc",
+    } == json.loads(here)
+    assert (None, "the runner stops") == (none["outcome"], none["reason"])
