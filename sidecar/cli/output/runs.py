@@ -28,7 +28,14 @@ MEANINGS = {
     RunOutcome.INTERRUPTED: Meaning.BAD,
 }
 _TOLD_AT_END = frozenset(
-    {"run.ended", "run.dropped", "plan.emptied", "snapshot.ahead", "snapshot.forged"}
+    {
+        "run.ended",
+        "run.dropped",
+        "plan.emptied",
+        "snapshot.ahead",
+        "snapshot.forged",
+        "restore.differs",
+    }
 )
 _ENDED_KEYS = (
     *("kind", "of", "outcome", "failure", "reason"),

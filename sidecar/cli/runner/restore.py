@@ -141,7 +141,8 @@ def _restore(
         show_ended,
         show_group,
     )
-    from sidecar.cli.output.runs import ProgressLine
+    from sidecar.cli.output.runs import ProgressLine, is_shown_at_end
+    from sidecar.lib.log import leave_out
     from sidecar.runner.journal import RunOutcome
     from sidecar.runner.restore.another_container import execute, find_command
     from sidecar.runner.restore.command import RestoreOptions, prepared_restore
@@ -174,6 +175,9 @@ def _restore(
             echo("nothing was touched", err=True)
             raise click.exceptions.Exit(FAILED)
         names = {part.subject.plan.id: part.subject.name for part in group.parts}
+        if len(group.parts) == 1:
+            # Of several a later one may fail, and nobody would be shown how the first ended.
+            leave_out(is_shown_at_end)
 
         def report_of(plan: "RestorePlan") -> "Report":
             line.clear()
