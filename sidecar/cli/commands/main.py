@@ -28,6 +28,7 @@ _COMMANDS = (
         "restore",
         f"{_HERE}everyday",
         "Print the command that restores services, which the sidecar has not the rights to do.",
+        CommandGroup.EVERYDAY,
     ),
     CommandEntry(
         "backup-once",
