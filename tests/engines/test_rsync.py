@@ -48,6 +48,27 @@ def test_a_snapshot_is_a_folder_and_a_record(rsync: RsyncBench) -> None:
     assert datetime.fromisoformat(record["time"]).tzinfo is not None
 
 
+@pytest.mark.parametrize(
+    ("step", "is_there"), [("flush", False), ("rename", False), ("point", True)]
+)
+def test_what_fails_before_a_snapshot_counts_takes_it_away_and_nothing_later_does(
+    rsync: RsyncBench, monkeypatch: pytest.MonkeyPatch, step: str, is_there: bool
+) -> None:
+    """Its record goes with it: one without the other would be nobody's."""
+    rsync.write("file", "x")
+
+    def refuse(*_: object) -> None:
+        raise EngineError(FailureClass.DISK_FULL, "no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LocalStorage, step, refuse)
+        done = save(rsync.engine(), rsync.plan())
+
+    assert (ResultKind.FAILED, "no space") == (done.kind, done.reason)
+    assert (2 if is_there else 0) == len(snapshot_files(rsync))
+    assert is_there == bool(rsync.names(rsync.plan()))
+
+
 def test_what_has_not_changed_is_linked_and_nothing_else_is(rsync: RsyncBench) -> None:
     """Also not a file whose mode alone has changed: the older snapshot keeps it as it was."""
     for name in ("same", "mode", "text"):

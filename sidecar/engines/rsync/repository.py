@@ -101,9 +101,10 @@ class Repository:
         return self.at(f"{place.home}/{name}{PARTIAL}")
 
     def drop(self, place: PlanPlace, name: str) -> None:
-        """Delete a snapshot that was begun, and its record."""
-        path = self.at(f"{place.home}/{name}")
-        self.storage.remove([f"{path}{RECORD}", f"{path}{PARTIAL}"])
+        """Delete a snapshot that was begun, and its record; one that counts already stays."""
+        partial = self.partial(place, name)
+        if self.storage.exists(partial):
+            self.storage.remove([self.at(f"{place.home}/{name}{RECORD}"), partial])
 
     def finish(self, place: PlanPlace, record: Record, *, has_links: bool) -> None:
         """Let a snapshot count from now on, all of which is on the disk with its record.
