@@ -29,6 +29,18 @@ class Flag(click.Option):
         super().__init__(*args, **kwargs)
 
 
+lines_option = click.option(
+    "--output",
+    cls=Flag,
+    type=click.Choice(["text", "json"]),
+    default="text",
+    show_default=True,
+    help="Form of the result on standard output; json: an object a line.",
+)
+
+"""The form of what a command did; without a variable: one set for tables must not end a backup."""
+
+
 def option(
     prefix: str, flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any
 ) -> Decorator:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS
+from sidecar.cli.options import lines_option
 from sidecar.cli.output.text import echo
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
@@ -107,6 +109,7 @@ _OWN_FLAGS = (
     default="/volumes",
     help="Where the image sees the services' volumes.",
 )
+@lines_option
 @docker_option
 @policy_options
 @log_options
@@ -144,12 +147,13 @@ def _run(flags: Mapping[str, Any], *, dry_run: bool) -> int:
     settings = build_settings(flags)
     labels = _read_labels(settings, own["quiesce_label"] or "")
     runner = _runner_settings(settings, own, log)
+    form = flags["output"]
     backup = OnceBackup(
         settings=runner,
-        strategy=_choose_strategy(settings, runner, labels, own),
+        strategy=_choose_strategy(settings, runner, labels, own, form),
         connect=lambda: OneShotDocker(DockerClient(settings.source.docker_sock)),
         to_stop=labels.to_stop,
-        show=echo,
+        show=partial(echo, err=form == "json"),
         stop_seconds=seconds,
     )
     _show_problems(labels.problems)
@@ -159,8 +163,10 @@ def _run(flags: Mapping[str, Any], *, dry_run: bool) -> int:
     else:
         _leave_out_what_is_shown()
         with SignalWaiter() as waiter, waiter.install_signals():
-            result = run_once(backup, waiter)
-        tell_held()
+            try:
+                result = run_once(backup, waiter)
+            finally:
+                tell_held()
     if result is Result.FAILED:
         return FAILED
     return ATTENTION if result is Result.WARNING or labels.problems else SUCCESS
@@ -195,7 +201,7 @@ def _runner_settings(
         words += [flag, str(value)] if value else []
     with run.make_context("backup-once", words) as context:
         given = dict(context.params)
-    for name in ("plans", "all_plans", "dry_run"):
+    for name in ("plans", "all_plans", "dry_run", "output"):
         del given[name]
     built = build_runner_settings(given)
     # The containers are stopped by then: nobody is waited for.
@@ -208,12 +214,13 @@ def _choose_strategy(
     runner: "RunnerSettings",
     labels: "OnceLabels",
     own: dict[str, Any],
+    form: str,
 ) -> "BackupStrategy":
     if not own["rcb_image"]:
         from sidecar.runner.once.plans import PlansStrategy
 
         _refuse_image_flags(own)
-        return PlansStrategy(runner, dict(os.environ), _event_shower(runner))
+        return PlansStrategy(runner, dict(os.environ), _event_shower(runner, form))
     from sidecar.docker.client import DockerClient
     from sidecar.docker.one_shot import OneShotDocker
     from sidecar.runner.once.image import ImageStrategy
@@ -223,14 +230,14 @@ def _choose_strategy(
         _image_settings(settings, labels, own),
         lambda: OneShotDocker(DockerClient(settings.source.docker_sock)),
         dict(os.environ),
-        echo,
+        partial(echo, err=form == "json"),
         lambda line: echo(line, err=True),
     )
 
 
-def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
+def _event_shower(runner: "RunnerSettings", form: str) -> "ShowEvent":
     from sidecar.cli.names import shown_names
-    from sidecar.cli.output.runs import ProgressLine, name_of, render_end
+    from sidecar.cli.output.runs import ProgressLine, name_of, render_end, render_end_json
     from sidecar.cli.output.warnings import tell_held
     from sidecar.cli.runner.settings import read_names_for
     from sidecar.runner.job.progress import RunFinished
@@ -243,7 +250,7 @@ def _event_shower(runner: "RunnerSettings") -> "ShowEvent":
             line.end(name)
             told = render_end(name, event)
             tell_held(told, others_run=True)
-            echo(told)
+            echo(render_end_json(job, event) if form == "json" else told, form=form)
         else:
             line.show(name, event)
 

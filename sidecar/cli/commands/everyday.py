@@ -20,7 +20,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
-from sidecar.cli.options import Flag
+from sidecar.cli.options import Flag, lines_option
 from sidecar.cli.output.text import echo
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
@@ -120,12 +120,13 @@ def read_status(
     is_flag=True,
     help="Run the plan as Backrest has it, also where a change of its labels waits.",
 )
+@lines_option
 @access_options
 @docker_option
 @policy_options
 @lifetime_options
 @log_options
-def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
+def backup(plan: str, timeout: str | None, no_wait: bool, output: str, **flags: Any) -> None:
     """Let Backrest run a plan now, and wait for the end.
 
     A plan may be named by its service, project/service or the service alone if it is the only one
@@ -145,7 +146,17 @@ def backup(plan: str, timeout: str | None, no_wait: bool, **flags: Any) -> None:
     settings = build_settings(flags)
     request = BackupRequest(plan, seconds, waits=not no_wait, tell=partial(echo, err=True))
     result = run_backup(settings, request, dict(os.environ))
-    echo(result.words)
+    if output == "json":
+        shown = {
+            "kind": "backup",
+            "of": result.plan,
+            "outcome": result.ending and result.ending.value,
+            "reason": result.message or None,
+            "seconds": result.seconds,
+        }
+        echo(json.dumps(shown, ensure_ascii=False), form=output)
+    else:
+        echo(result.words)
     raise click.exceptions.Exit(status_of_operation(result.ending))
 
 

@@ -9,12 +9,11 @@ import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.names import resolve_name, shown_names
-from sidecar.cli.options import Flag
+from sidecar.cli.options import Flag, lines_option
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
     empty_options,
-    lines_option,
     log_options,
     name_argument,
     neighbour_options,

@@ -6,7 +6,7 @@ an exit status.
 
 import os
 from collections.abc import Collection, Mapping, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import TYPE_CHECKING
 
 from sidecar.cli.exits import FAILED, status_of, worst
@@ -99,7 +99,9 @@ def run_in_foreground(
     leave_out(is_shown_at_end)
     hold_back()
     events = run_here(settings, dict(os.environ), documents, jobs, accepted, wanted)
-    with closing(events):
+    with ExitStack() as stack:
+        stack.callback(tell_held)
+        stack.enter_context(closing(events))
         for job, event in events:
             if isinstance(event, RunFinished):
                 line.end(name_of(job, shown))

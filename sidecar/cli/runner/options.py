@@ -8,7 +8,6 @@ import click
 from sidecar.cli import names
 from sidecar.cli import options as flags
 from sidecar.cli.options import (
-    Flag,
     about,
     config_flag,
     docker_flag,
@@ -27,16 +26,6 @@ option = partial(flags.option, VARIABLE)
 name_argument = partial(names.name_argument, state="sidecar_dir")
 log_options_at = partial(flags.log_options_at, VARIABLE)
 log_options = log_options_at("warn")
-
-# Without a variable: one that is set for tables must not end a backup.
-lines_option = click.option(
-    "--output",
-    cls=Flag,
-    type=click.Choice(["text", "json"]),
-    default="text",
-    show_default=True,
-    help="Form of the result on standard output; json: an object a line.",
-)
 
 document_options = about(
     "the document",

@@ -7,10 +7,10 @@ from typing import Any
 import click
 
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
+from sidecar.cli.options import lines_option
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
-    lines_option,
     log_options,
     name_argument,
     neighbour_options,
