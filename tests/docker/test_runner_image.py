@@ -67,6 +67,13 @@ class Stage:
         image = image or runner_image(self.client)
         return self._run(image, list(command), more=binds, **host)
 
+    def await_plan(self, runner: SidecarContainer, plan: str) -> None:
+        """Wait until a runner's daemon listens, and its document has a plan."""
+        socket = self.folder / ".runner" / "control.sock"
+        runner.wait(socket.is_socket, "a daemon")
+        plans = ("backrest-runner", "plans", "--wide")
+        runner.wait(lambda: plan in self.said_in(runner, *plans), "the plan")
+
     def _run(self, image: str, command: list[str], **host: Any) -> SidecarContainer:
         made = run_container(self.engine, self.client, image, self.folder, command, **host)
         self._made.append(made.id)
@@ -129,9 +136,7 @@ def test_a_labelled_volume_is_backed_up_verified_and_restored(stage: Stage) -> N
     """The sidecar writes the plan, the daemon beside it sees the new document and backs up."""
     sidecar, runner = stage.sidecar(), stage.runner()
     sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
-    runner.wait(
-        lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
-    )
+    stage.await_plan(runner, PLAN)
 
     said = stage.said_in(runner, "backrest-runner", "backup", PLAN)
 
@@ -153,9 +158,7 @@ def test_a_repository_behind_rclone_is_used(stage: Stage) -> None:
     sidecar = stage.sidecar()
     runner = stage.runner(environment={"RCLONE_CONFIG_DISK_TYPE": "local"})
     sidecar.wait(lambda: sidecar.plans() == {"shop_db"}, "a plan")
-    runner.wait(
-        lambda: PLAN in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
-    )
+    stage.await_plan(runner, PLAN)
 
     assert "success" in stage.said_in(runner, "backrest-runner", "backup", PLAN)
     assert ": verified (" in stage.said_in(runner, "backrest-runner", "verify", PLAN)
@@ -209,9 +212,7 @@ def test_a_hook_dumps_by_a_program_of_the_runners_image(stage: Stage, world: Wor
     runner = stage.runner(image=runner_all_image(stage.client))
     sidecar.wait(lambda: "shop_app" in sidecar.plans(), "a plan")
     plan = "backrest_sidecar_shop_app"
-    runner.wait(
-        lambda: plan in stage.said_in(runner, "backrest-runner", "plans", "--wide"), "the plan"
-    )
+    stage.await_plan(runner, plan)
 
     stage.said_in(runner, "backrest-runner", "backup", plan)
 
