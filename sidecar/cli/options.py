@@ -40,6 +40,11 @@ lines_option = click.option(
 
 """The form of what a command did; without a variable: one set for tables must not end a backup."""
 
+all_checks_option = click.option(
+    "--all", "is_all", cls=Flag, is_flag=True, help="Show every check, also what is well."
+)
+"""For doctor; without a variable: that of `--all` names the plans of another command."""
+
 
 def option(
     prefix: str, flag: str, *names: str, variables: tuple[str, ...] = (), **kwargs: Any

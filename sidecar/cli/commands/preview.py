@@ -99,7 +99,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 @option(
     "--output",
     "--format",
-    "form",
+    "output",
     variables=("BACKREST_SIDECAR_FORMAT",),
     type=click.Choice(["text", "json", "github"]),
     default="text",
@@ -108,7 +108,7 @@ def reconcile(dry_run: bool, output: str, detailed_exitcode: bool, **flags: Any)
 @source_options
 @policy_options
 @log_options
-def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
+def lint(strict: bool, output: str, each: bool, **flags: Any) -> None:
     """Look for all that is wrong with the labels, and which mounts no plan holds.
 
     Of the engine's containers, or of the Compose files that are named. Writes nothing. Works
@@ -134,8 +134,8 @@ def lint(strict: bool, form: str, each: bool, **flags: Any) -> None:
     run_lint = lint_each if each else lint_once
     report = run_lint(build_settings(flags), datetime.now().astimezone(), dict(os.environ))
     workspace = os.environ.get("GITHUB_WORKSPACE", "")
-    if text := render_lint(report, form, workspace, terminal_width()):
-        echo(text, form=form)
+    if text := render_lint(report, output, workspace, terminal_width()):
+        echo(text, form=output)
     if report.has_failed(strict=strict):
         raise click.exceptions.Exit(ATTENTION)
 

@@ -21,6 +21,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import FAILED
+from sidecar.cli.options import all_checks_option
 from sidecar.cli.output.text import echo
 
 
@@ -63,7 +64,7 @@ def daemon(**flags: Any) -> None:
 @click.command()
 @documents_option
 @option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
-@option("--all", "is_all", is_flag=True, help="Show every check, also what is well.")
+@all_checks_option
 @option(
     "--output",
     type=click.Choice(["table", "json"]),

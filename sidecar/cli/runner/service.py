@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from sidecar.cli.exits import FAILED
+from sidecar.cli.options import all_checks_option
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
@@ -61,7 +62,7 @@ def daemon(**flags: Any) -> None:
 @click.command()
 @document_options
 @program_options
-@option("--all", "is_all", is_flag=True, help="Show every check, also what is well.")
+@all_checks_option
 @option(
     "--output",
     type=click.Choice(["table", "json"]),

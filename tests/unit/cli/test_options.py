@@ -1,8 +1,11 @@
 """What the flags of both programs have in common."""
 
+import click
 import pytest
 
+from sidecar.cli.commands.main import cli as sidecar
 from sidecar.cli.options import parse_allowed_hosts, parse_listen
+from sidecar.cli.runner.main import cli as runner
 from sidecar.lib.errors import UsageError
 
 ANY = "0.0.0.0"  # noqa: S104 - on purpose
@@ -69,3 +72,15 @@ def test_what_is_no_name_of_a_host_is_refused(text: str) -> None:
     with pytest.raises(UsageError, match="--allowed-host") as caught:
         parse_allowed_hosts([text])
     assert "without a port" in caught.value.hint
+
+
+@pytest.mark.parametrize("group", [sidecar, runner], ids=["sidecar", "runner"])
+def test_a_variable_means_the_same_for_every_command(group: click.Group) -> None:
+    """Else who sets it for one command changes what another does."""
+    names: dict[str, set[str | None]] = {}
+    for command in group.commands.values():
+        for parameter in command.params:
+            for variable in parameter.envvar or ():
+                names.setdefault(variable, set()).add(parameter.name)
+    assert len(names) > 20
+    assert {} == {variable: found for variable, found in names.items() if len(found) > 1}
