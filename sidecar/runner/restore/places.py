@@ -4,7 +4,7 @@ import os
 import posixpath
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -119,21 +119,32 @@ def check_links(item: RestoreItem, request: RestoreRequest, sources: Iterable[st
     """Raise RestoreError if a symbolic link lies on the way to a place.
 
     `sources` are the paths of the snapshot: below them everything was a folder when it was
-    saved, and what is a link now may lead to another's data. What lies above them, and the
-    target of a restore, is the operator's own.
+    saved, and what is a link now may lead to another's data. So is all in a mount of the container
+    that its paths lie in: what runs there may have put the link there. What lies above these, and
+    the target of a restore, is the operator's own.
     """
-    root = request.target
-    if not root:
-        holding = [one for one in map(posixpath.normpath, sources) if is_within(item.source, one)]
-        root = place_of(max(holding, key=len, default=item.source), request.path_map)
+    roots = [request.target] if request.target else [*_kept_by_containers(item, request, sources)]
     way = Path(item.place).parent
-    below = [one for one in (way, *way.parents) if is_within(str(one), root)]
+    below = [one for one in (way, *way.parents) if any(is_within(str(one), root) for root in roots)]
     for one in reversed(below):
         if one.is_symlink() and str(one) != request.target:
             raise RestoreError(
                 f"{one} is a symbolic link now, and a folder in the snapshot: nothing was touched",
                 "put the folder back in its place, or restore to a --target",
             )
+
+
+def _kept_by_containers(
+    item: RestoreItem, request: RestoreRequest, sources: Iterable[str]
+) -> Iterator[str]:
+    """Yield the folders around a place whose contents are not the operator's own."""
+    # Whoever writes into the record of mounts can have more refused by it, and nothing less.
+    mounts = (seen for seen, _ in request.inside if seen != "/")
+    holding = [
+        one for one in (*map(posixpath.normpath, sources), *mounts) if is_within(item.source, one)
+    ]
+    for one in holding or [item.source]:
+        yield place_of(one, request.path_map)
 
 
 def check_mounts(step: Step, mountinfo: str) -> None:

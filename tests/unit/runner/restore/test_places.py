@@ -18,6 +18,7 @@ from sidecar.runner.restore.places import (
     Effect,
     ExistingTarget,
     Step,
+    check_links,
     check_mounts,
     check_step,
     check_writable,
@@ -121,6 +122,38 @@ def test_nothing_that_is_mounted_is_moved_along() -> None:
     check_mounts(Step(folder("/b", "/b"), ExistingTarget.FULL, Effect.REPLACE), mountinfo)
     at_mount = Step(folder("/x", "/a/my disk"), ExistingTarget.FULL, Effect.REPLACE)
     check_mounts(at_mount, mountinfo)
+
+
+@pytest.mark.parametrize("mapped", [False, True])
+def test_no_link_in_data_of_a_container_is_followed(tmp_path: Path, *, mapped: bool) -> None:
+    """Also above a path of the plan: what runs in the container may have put it there."""
+    place = tmp_path / "moved" if mapped else tmp_path / "volume"
+    for one in (place, tmp_path / "another" / "inner"):
+        one.mkdir(parents=True)
+    (place / "deep").symlink_to(tmp_path / "another")
+    source = f"{tmp_path}/volume/deep/inner"
+    item = folder(source, f"{place}/deep/inner")
+    usual = {"path_map": ((str(tmp_path / "volume"), str(place)),)}
+
+    check_links(item, request(**usual), [source])
+    for seen in (f"{tmp_path}/volume", f"{tmp_path}/volume/deep"):
+        with pytest.raises(RestoreError, match=f"{place}/deep is a symbolic link now"):
+            check_links(item, request(inside=(("/", "/"), (seen, "/data")), **usual), [source])
+
+
+def test_links_outside_of_all_mounts_are_the_operators_own(tmp_path: Path) -> None:
+    """A disk may be reached by one; and a record of mounts allows nothing that was refused."""
+    (tmp_path / "disk" / "volume" / "page").mkdir(parents=True)
+    (tmp_path / "way").symlink_to("disk")
+    volume = f"{tmp_path}/way/volume"
+    item = folder(f"{volume}/page", f"{volume}/page")
+
+    check_links(item, request(inside=(("/", "/"), (volume, "/data"))), [volume])
+    (tmp_path / "disk" / "volume").rename(tmp_path / "disk" / "elsewhere")
+    (tmp_path / "disk" / "volume").symlink_to("elsewhere")
+    for inside in ((), (("/", "/"),), ((f"{volume}/page", "/data"),), (("/other", "/data"),)):
+        with pytest.raises(RestoreError, match="volume is a symbolic link now"):
+            check_links(item, request(inside=inside), [volume])
 
 
 def test_space_is_counted_by_disk() -> None:
