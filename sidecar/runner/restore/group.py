@@ -61,7 +61,9 @@ class Subject:
     @property
     def folder(self) -> str:
         """The name of the folder that it gets below one that is for several."""
-        return self.name.replace("/", "_")
+        plain = self.name.replace("/", "_")
+        # `.` and `..` are no names of folders: they would lead elsewhere.
+        return plain if plain.strip(".") else f"_{plain}"
 
 
 def find_subjects(selection: RestoreSelection, config: Config, names: Names) -> tuple[Subject, ...]:

@@ -1,5 +1,6 @@
 """Several services: what names mean, and in which order they come."""
 
+import posixpath
 from types import SimpleNamespace
 from typing import Any
 
@@ -53,6 +54,13 @@ def selection(*names: str, **usual: object) -> RestoreSelection:
 def test_names_mean_plans_each_once(names: tuple[str, ...], expected: list[str]) -> None:
     """A project means all of its services that have one."""
     assert expected == [one.name for one in find_subjects(selection(*names), CONFIG, NAMES)]
+
+
+@pytest.mark.parametrize("name", ["media/db", ".", "..", "...", "../..", "/", "a/../b", "p_db"])
+def test_a_service_has_a_folder_within_that_for_several(name: str) -> None:
+    """Whatever it is called: who may write the names may not choose where data goes."""
+    folder = Subject(RunPlan("p", "store"), name).folder
+    assert "/to" == posixpath.dirname(posixpath.normpath(f"/to/{folder}"))
 
 
 @pytest.mark.parametrize(
