@@ -11,8 +11,10 @@ from enum import StrEnum
 from sidecar.backrest.workloads import ProblemRecord, WorkloadRecord
 
 _PERIODS = 2
+_BELIEVED_AHEAD = 86_400.0
 _ERROR = "error"
 _RUN = "`backup` runs it now"
+_VERIFY = "`backrest-runner verify` does it again, and shows what differs"
 _SEE_RUNS = "see how its last runs ended; `backup` runs it now"
 
 
@@ -23,6 +25,14 @@ def is_late(since: float, period: float, grace: float, now: float) -> bool:
     two periods, and by `grace` more.
     """
     return now - since > _PERIODS * period + grace
+
+
+def is_believed(at: float, now: float) -> bool:
+    """Return whether something may have happened at a time, both in unix seconds.
+
+    Clocks differ, but what is more than a day ahead was noted while a clock was wrong.
+    """
+    return at <= now + _BELIEVED_AHEAD
 
 
 class ProtectionState(StrEnum):
@@ -41,6 +51,8 @@ class ProtectionState(StrEnum):
     """Its last success is older than its schedule allows."""
     EMPTY = "empty"
     """Its last snapshot holds no file."""
+    DOUBTFUL = "doubtful"
+    """Its last verification failed: what was saved may not come back."""
     PROTECTED = "protected"
     IDLE = "idle"
     """A plan without a workload that never runs: nobody expects anything of it."""
@@ -81,6 +93,7 @@ class PlanFacts:
         runs: None: nothing is known of them; then `unknown` is why, and `hint` what to do.
         next_run: None: never, or not known.
         verified: when it was last verified; None: never, or not known.
+        doubt: how its last verification failed, in a word or two; empty if it did not.
         blocked: why it is not run at all; empty if it is.
     """
 
@@ -93,6 +106,7 @@ class PlanFacts:
     hint: str = ""
     next_run: float | None = None
     verified: float | None = None
+    doubt: str = ""
     blocked: str = ""
 
 
@@ -165,7 +179,9 @@ class Protection:
     def newest(self) -> float | None:
         """When anything was last saved, in unix seconds; None: never, or not known."""
         found = (one.last_success for one in self.services)
-        return max((at for at in found if at is not None), default=None)
+        return max(
+            (at for at in found if at is not None and is_believed(at, self.now)), default=None
+        )
 
     @property
     def is_known(self) -> bool:
@@ -251,7 +267,11 @@ def _judge_plan(facts: PlanFacts, grace: float, now: float, *, is_asked_for: boo
         )
     if facts.runs is None:
         return Judged(ProtectionState.UNKNOWN, facts.unknown, facts.hint)
-    return _judge_runs(facts.runs, facts.period, grace, now)
+    judged = _judge_runs(facts.runs, facts.period, grace, now)
+    if facts.doubt and judged.state is ProtectionState.PROTECTED:
+        why = f"its last verification {facts.doubt}, so what was saved may not come back"
+        return Judged(ProtectionState.DOUBTFUL, why, _VERIFY)
+    return judged
 
 
 def _judge_runs(runs: KnownRuns, period: float, grace: float, now: float) -> Judged:
@@ -259,6 +279,9 @@ def _judge_runs(runs: KnownRuns, period: float, grace: float, now: float) -> Jud
     if runs.last_success is None:
         hint = _SEE_RUNS if failed else _RUN
         return Judged(ProtectionState.NEVER_SAVED, f"no run has saved it yet{failed}", hint)
+    if not is_believed(runs.last_success, now):
+        why = f"its last success is ahead of the clock{failed}"
+        return Judged(ProtectionState.UNKNOWN, why, _RUN)
     if is_late(runs.last_success, period, grace, now):
         why = f"its last success is older than twice its period{failed}"
         return Judged(ProtectionState.LATE, why, _SEE_RUNS)

@@ -12,7 +12,7 @@ from sidecar.backrest.operations import OperationEnd, PlanRuns
 from sidecar.backrest.protection import KnownRuns, PlanFacts, merged_runs
 from sidecar.backrest.reading import RunPlan
 from sidecar.runner.document import ExecutedDocument, blocked_plans
-from sidecar.runner.due import Job, Scheduler, backup_job
+from sidecar.runner.due import Job, JobKind, Scheduler, backup_job
 from sidecar.runner.health import FAILURES, with_class
 from sidecar.runner.journal import Journal, JournalError, Past, RunOutcome, Verified
 from sidecar.runner.loader import Loaded, Loader
@@ -134,6 +134,7 @@ class _Reader:
             hint=hint,
             next_run=None if blocked else self._next_run(plan, past, logged),
             verified=None if verified is None else verified.at,
+            doubt="" if journal is None else _doubt(journal, plan),
             blocked=blocked,
         )
 
@@ -155,6 +156,16 @@ class _Reader:
             last = None if logged is None else logged.last
             return None if last is None else max(self._now, last.start + plan.timing.every_seconds)
         return self._timetable.next_fire(plan.timing, past, self._now)
+
+
+def _doubt(journal: Journal, plan: RunPlan) -> str:
+    """Return how the last verification of a plan failed; empty if it did not, or none is known."""
+    # One that was cut off has found nothing, so the one before it counts.
+    last = journal.runs.last(Job(JobKind.VERIFY, plan.id, plan.repo), (*_GOOD, RunOutcome.FAILED))
+    if last is None or last.ended is None or last.ended.outcome is not RunOutcome.FAILED:
+        return ""
+    failure = last.ended.failure
+    return with_class(FAILURES[RunOutcome.FAILED], "" if failure is None else failure.value)
 
 
 def _known(journal: Journal, job: Job, past: Past, now: float) -> KnownRuns:

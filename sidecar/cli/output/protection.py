@@ -5,7 +5,14 @@ from datetime import UTC, datetime
 from textwrap import wrap
 from typing import Any
 
-from sidecar.backrest.protection import Judged, PlanFacts, Protection, ProtectionState, Service
+from sidecar.backrest.protection import (
+    Judged,
+    PlanFacts,
+    Protection,
+    ProtectionState,
+    Service,
+    is_believed,
+)
 from sidecar.cli.output.terminal import Cell, Column, Meaning, Styled, styled, table
 from sidecar.cli.output.text import printable
 from sidecar.lib.duration import render_duration
@@ -85,7 +92,11 @@ def _cells(service: Service, now: float, *, is_wide: bool) -> list[Cell]:
 
 
 def _ago(at: float | None, now: float) -> str:
-    return _NONE if at is None else f"{render_duration(now - at)} ago"
+    if at is None:
+        return _NONE
+    if not is_believed(at, now):
+        return f"{render_duration(at - now)} ahead"
+    return f"{render_duration(now - at)} ago"
 
 
 def _until(at: float | None, now: float) -> str:

@@ -56,12 +56,15 @@ def test_a_service_that_was_saved_in_time_is_protected() -> None:
         (runs(), ProtectionState.PROTECTED),
         (runs(last_success=NOW - 2 * DAY - HOUR), ProtectionState.PROTECTED),
         (runs(last_success=NOW - 2 * DAY - HOUR - 1), ProtectionState.LATE),
-        (runs(last_success=NOW + HOUR), ProtectionState.PROTECTED),
+        (runs(last_success=NOW + DAY), ProtectionState.PROTECTED),
+        (runs(last_success=NOW + DAY + 1), ProtectionState.UNKNOWN),
         (replace(runs(last_success=NOW - 3 * DAY), period=7 * DAY), ProtectionState.PROTECTED),
         (runs(last_success=None), ProtectionState.NEVER_SAVED),
         (runs(files=0), ProtectionState.EMPTY),
         (runs(files=None), ProtectionState.UNKNOWN),
         (replace(GOOD, runs=None), ProtectionState.UNKNOWN),
+        (replace(GOOD, doubt="failed"), ProtectionState.DOUBTFUL),
+        (replace(runs(last_success=None), doubt="failed"), ProtectionState.NEVER_SAVED),
         (replace(GOOD, period=None), ProtectionState.NOT_SCHEDULED),
         (replace(GOOD, blocked="its repository is gone"), ProtectionState.BLOCKED),
         (None, ProtectionState.NO_PLAN),
@@ -75,6 +78,12 @@ def test_each_thing_that_is_wrong_has_its_word(
     assert (expected is ProtectionState.PROTECTED) is answer(
         DB, **({} if facts is None else {"p_db": facts})
     ).is_everything
+
+
+def test_the_newest_is_none_that_a_wrong_clock_has_noted() -> None:
+    """Else it would be the newest for as long as that clock was ahead."""
+    other = replace(GOOD, plan="ahead", runs=replace(SAVED, last_success=NOW + 300 * DAY))
+    assert NOW - 3 * HOUR == answer(DB, p_db=GOOD, ahead=other).newest
 
 
 def test_late_is_what_health_calls_late() -> None:

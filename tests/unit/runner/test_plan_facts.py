@@ -113,6 +113,33 @@ def test_a_failed_last_run_is_told_beside_the_success_before(
     assert KnownRuns(last_success=NOW - DAY, failure=words, files=7, size=900) == runs
 
 
+@pytest.mark.parametrize(
+    ("outcomes", "doubt"),
+    [
+        ([], ""),
+        ([RunOutcome.FAILED], "failed (damaged)"),
+        ([RunOutcome.SUCCESS, RunOutcome.FAILED], "failed (damaged)"),
+        ([RunOutcome.FAILED, RunOutcome.SUCCESS], ""),
+        ([RunOutcome.WARNING], ""),
+        ([RunOutcome.CANCELLED], ""),
+        ([RunOutcome.FAILED, RunOutcome.CANCELLED], "failed (damaged)"),
+        ([RunOutcome.SUCCESS, RunOutcome.INTERRUPTED], ""),
+    ],
+)
+def test_a_verification_that_failed_is_told_until_one_succeeds(
+    settings: RunnerSettings, outcomes: list[RunOutcome], doubt: str
+) -> None:
+    """One that was cut off has found nothing."""
+    with journal_of(settings) as journal:
+        ran(journal, "web", DAY)
+        for outcome in outcomes:
+            job = Job(JobKind.VERIFY, "web", "store")
+            number = journal.runs.begin(job, RunCause.MANUAL, NOW - HOUR, "")
+            failure = FailureClass.DAMAGED if outcome is RunOutcome.FAILED else None
+            journal.runs.end(number, Ended(outcome, NOW - HOUR, "a" * 64, None, failure))
+    assert doubt == facts_of(read(settings))["web"].doubt
+
+
 def test_a_run_that_found_nothing_new_leaves_the_snapshot_before(settings: RunnerSettings) -> None:
     """It has counted nothing itself."""
     with journal_of(settings) as journal:
