@@ -23,6 +23,7 @@ from sidecar.docker.usage import in_start_order
 from sidecar.lib.files import try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.journal import Journal, Stopped
+from sidecar.service.signals import uninterrupted
 
 LOCK = "quiet.lock"
 _LOOK_SECONDS = 1.0
@@ -107,11 +108,14 @@ def while_stopped(
                 containers.stop(one.id, seconds)
                 done.insert(0, asked.pop())
             yield
+            with uninterrupted():
+                failed = _start(containers, done, journal)
+                done.clear()
         except BaseException:
-            _start(containers, asked, journal, partial(_start_once_over, wait=wait))
-            _start(containers, done, journal)
+            with uninterrupted():
+                _start(containers, asked, journal, partial(_start_once_over, wait=wait))
+                _start(containers, done, journal)
             raise
-        failed = _start(containers, done, journal)
         if failed:
             raise DockerError("; ".join(failed), "start by hand what is needed at once")
 

@@ -4,6 +4,7 @@ import math
 import os
 import select
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
@@ -82,6 +83,33 @@ class SignalWaiter(Closable):
             self.stop()
 
 
+class _HeldBack:
+    """How many blocks hold an interrupt back, and whether one has come."""
+
+    blocks = 0
+    has_come = False
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let the signal that ends an `interruptible` block do so only at the end of this one.
+
+    For what cleans up or must be whole, and ends by itself: the first signal may come while it is
+    at work. Without effect in other threads, which no signal interrupts.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    _HeldBack.blocks += 1
+    try:
+        yield
+    finally:
+        _HeldBack.blocks -= 1
+        if _HeldBack.has_come and not _HeldBack.blocks:
+            _HeldBack.has_come = False
+            raise KeyboardInterrupt
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
     """Raise KeyboardInterrupt in the block at the first signal to end, and ignore later ones.
@@ -93,7 +121,10 @@ def interruptible() -> Iterator[None]:
     def interrupt(_: int, __: FrameType | None) -> None:
         for one in _ENDING_SIGNALS:
             signal.signal(one, _let_pass)
-        raise KeyboardInterrupt
+        if _HeldBack.blocks:
+            _HeldBack.has_come = True
+        else:
+            raise KeyboardInterrupt
 
     before = {one: signal.signal(one, interrupt) for one in _ENDING_SIGNALS}
     try:

@@ -27,6 +27,7 @@ from sidecar.lib.files import list_names, sync_file_system, try_lock
 from sidecar.lib.log import log_event
 from sidecar.runner.restore.choose import RestoreError
 from sidecar.runner.restore.shape import FOLDER, Shape, give_shape, read_shape
+from sidecar.service.signals import uninterrupted
 
 PREFIX = ".backrest-restore-"
 """How the names of these folders begin."""
@@ -64,8 +65,10 @@ def open_staging(receiver: Path) -> Iterator["Staging"]:
                 staging.tree.mkdir()
                 yield staging
             finally:
-                if staging.remove(entered):
-                    os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
+                # What is left of it would take space for good, and lie in others' data.
+                with uninterrupted():
+                    if staging.remove(entered):
+                        os.utime(folder, ns=(before.st_atime_ns, before.st_mtime_ns))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,13 +120,14 @@ class Staging:
         If this raises, what was there before is there, or all that is new. Raises OSError.
         """
         self.sync()
-        (self.path / _OLD).mkdir()
-        try:
-            with _opened_at(self.held, _OLD) as old:
-                _move(self.receiver, old, leaving)
-            os.rename(_NEW, _READY, src_dir_fd=self.held, dst_dir_fd=self.held)
-        finally:
-            settle_held(self.receiver, self.held)
+        with uninterrupted():
+            (self.path / _OLD).mkdir()
+            try:
+                with _opened_at(self.held, _OLD) as old:
+                    _move(self.receiver, old, leaving)
+                os.rename(_NEW, _READY, src_dir_fd=self.held, dst_dir_fd=self.held)
+            finally:
+                settle_held(self.receiver, self.held)
 
     def shape_of(self, folder: str) -> Shape:
         """Return the shape of a restored folder. Raises OSError."""

@@ -1,5 +1,6 @@
 """Stopping containers for a while, and who uses a path; on containers that are only listed."""
 
+import signal
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ from sidecar.runner.quiesce import (
     while_stopped,
 )
 from sidecar.runner.restore.users import OwnContainer, users_at_work
+from sidecar.service.signals import interruptible
 
 ROOT = "/var/lib/docker"
 
@@ -143,6 +145,33 @@ def test_they_start_again_whatever_happens(journal: Journal) -> None:
         raise KeyboardInterrupt
 
     assert ["start db-id", "start web-id"] == machine.log[2:]
+
+
+@pytest.mark.parametrize("error", [None, OSError("the disk is full")])
+def test_who_is_interrupted_while_they_start_starts_them_all(
+    journal: Journal, error: OSError | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether what was done meanwhile has failed or not."""
+    machine = Machine([WEB, DB])
+    start = machine.start
+
+    def start_slowly(container: str) -> bool:
+        signal.raise_signal(signal.SIGINT)
+        return start(container)
+
+    monkeypatch.setattr(machine, "start", start_slowly)
+    with pytest.raises(KeyboardInterrupt):
+        be_stopped(machine, journal, error)
+
+    assert ["start db-id", "start web-id"] == machine.log[2:]
+    assert () == journal.containers.still_stopped()
+
+
+def be_stopped(machine: Machine, journal: Journal, error: OSError | None) -> None:
+    """Stop both for a moment, which may fail."""
+    with interruptible(), while_stopped(machine, [WEB, DB], journal):
+        if error is not None:
+            raise error
 
 
 def test_if_one_cannot_be_stopped_the_others_start_again(journal: Journal) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sidecar.service.signals import SignalWaiter, interruptible
+from sidecar.service.signals import SignalWaiter, interruptible, uninterrupted
 
 LONG = 3_000.0
 
@@ -89,6 +89,54 @@ def test_programs_that_clean_up_can_be_ended() -> None:
     ignored = int(said[0].split()[1], 16)
     ending = (signal.SIGINT, signal.SIGTERM)
     assert [] == [one for one in ending if ignored >> (one - 1) & 1]
+
+
+def test_what_must_be_whole_is_not_interrupted() -> None:
+    """Neither is what it has within it; the signal counts as soon as it is done."""
+    done: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        be_whole(done)
+    assert ["begun", "within", "whole", "cleaned up"] == done
+
+    with interruptible(), uninterrupted():
+        done.append("no signal")
+    with pytest.raises(KeyboardInterrupt), interruptible():
+        signal.raise_signal(signal.SIGINT)
+
+
+def be_whole(done: list[str]) -> None:
+    """Be asked to end in the midst of what must be whole."""
+    with interruptible():
+        try:
+            with uninterrupted():
+                done.append("begun")
+                with uninterrupted():
+                    signal.raise_signal(signal.SIGTERM)
+                    done.append("within")
+                done.append("whole")
+            done.append("and more")
+        finally:
+            done.append("cleaned up")
+
+
+def test_other_threads_hold_nothing_back() -> None:
+    """No signal interrupts them, and what the main thread does need not be whole."""
+    entered, ended = threading.Event(), threading.Event()
+
+    def work() -> None:
+        with uninterrupted():
+            entered.set()
+            ended.wait(LONG)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    entered.wait(LONG)
+    try:
+        with pytest.raises(KeyboardInterrupt), interruptible():
+            signal.raise_signal(signal.SIGTERM)
+    finally:
+        ended.set()
+        thread.join()
 
 
 def end_and_clean_up(said: list[str]) -> None:

@@ -1,8 +1,12 @@
 """Restored data in its staging folder, and how it takes the place of what was there."""
 
+import contextlib
 import os
+import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,6 +14,7 @@ import pytest
 
 from sidecar.runner.restore.choose import RestoreError
 from sidecar.runner.restore.staging import PREFIX, Staging, open_staging, settle
+from sidecar.service.signals import interruptible
 
 
 def fill(receiver: Path, *names: str, content: str = "") -> None:
@@ -114,6 +119,45 @@ def test_an_unused_staging_leaves_no_trace(tmp_path: Path) -> None:
         fill(staging.tree, "data/new")
 
     assert ([], 10**18) == (os.listdir(tmp_path), tmp_path.stat().st_mtime_ns)
+
+
+def test_a_swap_that_is_interrupted_leaves_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At whichever change: all that is new comes, and all that was there before goes."""
+    for moment in range(100):
+        receiver = Receiver.at(tmp_path / f"receiver-{moment}")
+        changes: list[str] = []
+        asked = contextlib.suppress(KeyboardInterrupt)
+        with monkeypatch.context() as patched, asked, interruptible():
+            swap_interrupted(receiver, patched, changes, moment)
+        assert receiver.new == held(receiver.path)
+        assert 10**18 == receiver.path.stat().st_mtime_ns
+        if len(changes) <= moment:
+            break
+    assert {"rename", "unlink", "rmdir", "utime"} == set(changes)
+
+
+def swap_interrupted(
+    receiver: Receiver, patched: pytest.MonkeyPatch, changes: list[str], moment: int
+) -> None:
+    """Swap, and be asked to end just before one of the changes that this makes."""
+
+    def asked_to_end(name: str, change: Callable[..., None]) -> Callable[..., None]:
+        def make(*paths: object, **flags: object) -> None:
+            changes.append(name)
+            if len(changes) == moment + 1:
+                signal.raise_signal(signal.SIGINT)
+            change(*paths, **flags)
+
+        return make
+
+    with open_staging(receiver.path) as staging:
+        shutil.copytree(receiver.path.with_suffix(".new"), staging.tree / "new")
+        staging.take_folder("/new")
+        for name in ("rename", "unlink", "rmdir", "utime"):
+            patched.setattr(os, name, asked_to_end(name, getattr(os, name)))
+        staging.swap(["both", "only-old", "deep"])
 
 
 def test_what_cannot_be_ended_is_left_for_people(tmp_path: Path) -> None:
