@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 
 from sidecar.backrest.workloads import WorkloadRecord
 from sidecar.lib.errors import UsageError
-from sidecar.lib.text import quoted
+from sidecar.lib.text import closest, quoted
 
 _MOST_NAMES: Final = 10
 _MOST_NEAR: Final = 3
@@ -52,6 +52,24 @@ class Names:
         if meant[0].plan not in self._plans:
             raise UsageError(f"{meant[0].name} is in no plan", _why_in_no_plan(meant[0]))
         return NamedPlan(meant[0].plan, meant[0])
+
+    def find_all(self, name: str) -> list[NamedPlan]:
+        """Return the plans that a name means: several if it is that of a project, as `media/`.
+
+        Of a project those of its services that have one; any other name means one, see `find`.
+        Raises UsageError.
+        """
+        if not name.endswith("/") or name == "/":
+            return [self.find(name)]
+        whole = [self.find(shown) for shown in self.shown.values() if shown.startswith(name)]
+        if not whole:
+            project = name.rstrip("/")
+            known = {shown.rpartition("/")[0] for shown in self.shown.values()} - {""}
+            near = closest(project, known)
+            listed = f"there are: {', '.join(sorted(known)) or 'none'}"
+            hint = f"did you mean {near}/?" if near else listed
+            raise UsageError(f"there is no project {quoted(project)} with a plan", hint)
+        return whole
 
     def workloads(self, name: str) -> list[WorkloadRecord]:
         """Return the workloads that a name means, several where it is ambiguous.

@@ -86,11 +86,9 @@ def _paths_of(settings: ReconcilerSettings, names: Iterable[str]) -> tuple[str, 
     known = Names(read_workloads(settings.state_directory / NAME), list(plans))
     paths: list[str] = []
     for name in names:
-        whole = [plan for plan, shown in known.shown.items() if shown.startswith(name)]
-        found = whole if name.endswith("/") else [known.find(name).plan]
-        for plan in found:
-            listed = plans[plan].get("paths")
-            paths += [one for one in listed if isinstance(one, str)] if listed else []
+        for one in known.find_all(name):
+            listed = plans[one.plan].get("paths")
+            paths += [path for path in listed if isinstance(path, str)] if listed else []
     return tuple(paths)
 
 

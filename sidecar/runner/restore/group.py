@@ -12,7 +12,6 @@ from sidecar.docker.failures import DockerError
 from sidecar.docker.usage import in_start_order, is_within
 from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import SidecarError, UsageError
-from sidecar.lib.text import closest
 from sidecar.runner.journal import Ended
 from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.restore.choose import LATEST, ReadOnlyPlaceError, RestoreRequest
@@ -71,7 +70,7 @@ def find_subjects(selection: RestoreSelection, config: Config, names: Names) -> 
     if selection.repo:
         found = [NamedPlan(name) for name in selection.names]
     else:
-        found = [one for name in selection.names for one in _find(name, names)]
+        found = [one for name in selection.names for one in names.find_all(name)]
     subjects = {}
     for one in found:
         plan = config.plan(one.plan)
@@ -84,19 +83,6 @@ def find_subjects(selection: RestoreSelection, config: Config, names: Names) -> 
     if len(several) > 1:
         _refuse_for_several(selection)
     return several
-
-
-def _find(name: str, names: Names) -> Iterable[NamedPlan]:
-    if not name.endswith("/") or name == "/":
-        return [names.find(name)]
-    whole = [names.find(shown) for shown in names.shown.values() if shown.startswith(name)]
-    if not whole:
-        known = {shown.rpartition("/")[0] for shown in names.shown.values()} - {""}
-        near = closest(name.rstrip("/"), known)
-        listed = f"there are: {', '.join(sorted(known)) or 'none'}"
-        hint = f"did you mean {near}/?" if near else listed
-        raise UsageError(f"there is no project {name.rstrip('/')!r} with a plan", hint)
-    return whole
 
 
 def _refuse_for_several(selection: RestoreSelection) -> None:

@@ -51,6 +51,23 @@ def test_a_name_means_a_plan(name: str, found: NamedPlan) -> None:
     assert found == NAMES.find(name)
 
 
+def test_a_project_means_all_of_its_services_that_have_a_plan() -> None:
+    """Any other name means one plan; a project without any is told."""
+    found = [[one.plan for one in NAMES.find_all(name)] for name in ("media/", "db", "shop/")]
+    with pytest.raises(UsageError) as caught:
+        NAMES.find_all("medai/")
+
+    assert [
+        ["auto_media_db", "auto_media_web"],
+        ["auto_media_db"],
+        ["auto_shop_app", "auto_shop_web"],
+    ] == found
+    assert ("there is no project 'medai' with a plan", "did you mean media/?") == (
+        caught.value.message,
+        caught.value.hint,
+    )
+
+
 def test_a_plan_id_goes_before_a_name() -> None:
     """Scripts that say ids never come to mean another plan."""
     names = Names(ALL, (*PLANS, "media/db", "db"))

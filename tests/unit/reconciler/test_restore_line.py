@@ -120,9 +120,11 @@ def test_beside_backrest_alone_a_container_of_its_own_does(
 def test_what_there_is_not_is_told(
     settings: ReconcilerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """No such service, no container, and a path that no line can hold."""
+    """No such service or project, no container, and a path that no line can hold."""
     with pytest.raises(UsageError, match="no plan or service 'blog'"):
         line_of(settings, monkeypatch, BACKREST, names=("blog",))
+    with pytest.raises(UsageError, match="no project 'blog' with a plan"):
+        line_of(settings, monkeypatch, BACKREST, names=("blog/",))
     with pytest.raises(UsageError, match="no container backrest runs, nor a runner"):
         line_of(settings, monkeypatch)
     settings.config.write_text(json.dumps({"plans": [{"id": "auto_w", "paths": ["/a:b"]}]}))
