@@ -177,7 +177,7 @@ def opened_plan(
         path = settings.state_directory / JOURNAL
         with suppress(JournalError):
             if path.exists():
-                counts = stack.enter_context(Journal(path, settings.journal_keep)).runs
+                counts = stack.enter_context(Journal(path, only_reads=True)).runs
         yield PlanBrowser(plan, workload, instance, opened.engine(plan.repo), counts)
 
 

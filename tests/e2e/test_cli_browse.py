@@ -172,6 +172,18 @@ def test_a_file_is_found_in_the_snapshots_that_hold_it(place: Place) -> None:
     assert (3, b"nothing is called so in 2 snapshots\n") == (none.returncode, none.stdout)
 
 
+def test_whoever_looks_leaves_the_journal_as_it_is(place: Place, tmp_path: Path) -> None:
+    """Also one that is broken: its daemon mends it."""
+    journal = tmp_path / "journal.sqlite"
+    journal.write_bytes(b"no database, by its length" * 100)
+    before = journal.read_bytes()
+    done = place.run("ls", "web", "--state-dir", str(tmp_path))
+
+    assert (0, b"") == (done.returncode, done.stderr)
+    assert [journal] == list(tmp_path.iterdir())
+    assert before == journal.read_bytes()
+
+
 def test_a_content_is_written_byte_for_byte(place: Place) -> None:
     """Of an older snapshot too; what is no file is told."""
     done = place.run("cat", "web", "/data/page", "/data/page", "--at", place.snapshots[0])
