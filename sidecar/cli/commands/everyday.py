@@ -10,6 +10,7 @@ import click
 
 from sidecar.cli.commands.options import (
     access_options,
+    backrest_option,
     docker_option,
     documents_option,
     lifetime_options,
@@ -17,6 +18,7 @@ from sidecar.cli.commands.options import (
     name_argument,
     option,
     policy_options,
+    state_dir_option,
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
@@ -172,9 +174,9 @@ _flag = partial(click.option, cls=Flag)
 @_flag("--dry-run", is_flag=True, help="Say what would be restored, and restore nothing.")
 @_flag("--force", is_flag=True, help="As that flag of `backrest-runner restore`.")
 @documents_option
+@state_dir_option
 @docker_option
-@policy_options
-@lifetime_options
+@backrest_option
 @log_options
 def restore(words: tuple[str, ...], **flags: Any) -> None:
     """Print the command that restores services, which the sidecar has not the rights to do.
@@ -190,7 +192,10 @@ def restore(words: tuple[str, ...], **flags: Any) -> None:
       backrest-sidecar restore web
       backrest-sidecar restore web /data/page.html --at yesterday
     """
+    from sidecar.cli.output.warnings import start_messages
+    from sidecar.labels.policy import Policy
     from sidecar.reconciler.restore_line import find_restore_line
+    from sidecar.reconciler.settings import InventorySource
 
     names = [one for one in words if not one.startswith("/")]
     if not names:
@@ -200,7 +205,15 @@ def restore(words: tuple[str, ...], **flags: Any) -> None:
     more += [] if at is None else ["--at", at]
     for name in ("to", "yes", "dry_run", "force"):
         more += [f"--{name.replace('_', '-')}"] if flags.pop(name) else []
-    found = find_restore_line(build_settings(flags), names, more)
+    start_messages(flags["log_level"], flags["log_format"])
+    settings = ReconcilerSettings(
+        flags["config"],
+        Policy(runner_container=flags["backrest_container"]),
+        InventorySource(flags["docker_sock"]),
+        runner_config=flags["runner_config"],
+        state_dir=flags["state_dir"],
+    )
+    found = find_restore_line(settings, names, more)
     echo(found.line)
     if found.secrets:
         echo(f"set before, as Backrest has them: {', '.join(found.secrets)}", err=True)

@@ -38,6 +38,10 @@ state_dir_option = state_dir_flag(option, FOLDER)
 
 docker_option = about("the engine", docker_flag(option))
 
+backrest_option = option(
+    "--backrest-container", default="backrest", help="Name of the runner's container."
+)
+
 mode_option = about(
     "writing the document",
     option(

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from sidecar.cli.commands.options import (
+    backrest_option,
     documents_option,
     lifetime_options,
     log_options,
@@ -154,7 +155,7 @@ def lint(strict: bool, output: str, each: bool, **flags: Any) -> None:
 )
 @wide_flag(option)
 @option("--docker-sock", variables=("DOCKER_HOST",), help="Engine that knows the runner.")
-@option("--backrest-container", default="backrest", help="Name of the runner's container.")
+@backrest_option
 @log_options
 def schedule(
     plans: tuple[str, ...],

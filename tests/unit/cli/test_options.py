@@ -84,3 +84,13 @@ def test_a_variable_means_the_same_for_every_command(group: click.Group) -> None
                 names.setdefault(variable, set()).add(parameter.name)
     assert len(names) > 20
     assert {} == {variable: found for variable, found in names.items() if len(found) > 1}
+
+
+def test_a_restore_that_is_printed_has_the_flags_that_it_goes_by() -> None:
+    """And none that would change nothing, as the defaults of plans."""
+    names = {one.name for one in sidecar.commands["restore"].params}
+    places = {"config", "runner_config", "state_dir", "docker_sock", "backrest_container"}
+
+    assert {"words", "at", "to", "yes", "dry_run", "force"} | places == {
+        name for name in names if name and not name.startswith("log_")
+    }
