@@ -102,7 +102,7 @@ def test_what_backrest_runs_the_companion_only_reads(stack: Stack) -> None:
 
 
 def test_the_sidecar_prints_the_line_that_restores_what_backrest_has_saved(stack: Stack) -> None:
-    """By the companion: a file comes back where Backrest's own container has it."""
+    """By the companion, which shows that a file would come back where Backrest has it."""
     await_plan(stack)
     assert "success" in stack.sidecar("backup", "backup/backrest")
     stack.config.with_name("kept").write_text("kept")
