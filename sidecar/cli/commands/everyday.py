@@ -96,7 +96,8 @@ def read_status(
     needs_attention = report.needs_attention or bool(known.warnings)
     result = SUCCESS if answer.is_everything and not needs_attention else ATTENTION
     if output == "json":
-        shown = {**protection_json(answer, known.warnings), **notes_json(report)}
+        found = protection_json(answer, known.warnings, needs_attention=needs_attention)
+        shown = {**found, **notes_json(report)}
         return json.dumps(shown, indent=2, ensure_ascii=False), result
     text = render_protection(
         answer,

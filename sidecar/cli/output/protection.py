@@ -208,14 +208,18 @@ def _named(names: Iterable[str]) -> str:
     return shown if more <= 0 else f"{shown} and {more} more"
 
 
-def protection_json(answer: Protection, warnings: Iterable[Warned] = ()) -> dict[str, Any]:
+def protection_json(
+    answer: Protection, warnings: Iterable[Warned] = (), *, needs_attention: bool = False
+) -> dict[str, Any]:
     """Return the same facts; times are ISO 8601 in UTC, sizes bytes, ages and periods seconds.
 
-    null: never, or not known.
+    null: never, or not known. Like the last line, `everything_protected` is no good answer where
+    there are warnings, or something else `needs_attention`.
     """
+    told = [{"message": one.message, "hint": one.hint} for one in warnings]
     return {
         "now": _iso(answer.now),
-        "everything_protected": answer.is_everything,
+        "everything_protected": answer.is_everything and not told and not needs_attention,
         "everything_known": answer.is_known,
         "protected": answer.protected,
         "total": len(answer.counted),
@@ -224,7 +228,7 @@ def protection_json(answer: Protection, warnings: Iterable[Warned] = ()) -> dict
         "in_no_plan": None
         if answer.unsaved is None
         else [{"service": u.service, "path": u.path, "why": u.why} for u in answer.unsaved],
-        "warnings": [{"message": one.message, "hint": one.hint} for one in warnings],
+        "warnings": told,
     }
 
 

@@ -63,10 +63,11 @@ def show(settings: ReconcilerSettings, *containers: dict[str, Any]) -> None:
 
 
 def read(settings: ReconcilerSettings) -> tuple[dict[str, Any], str, int]:
-    """The answer as JSON, its last line, and the exit status, which has to be the same for both."""
+    """Return the answer as JSON, its last line, and the exit status, of which all tell the same."""
     shown, status = read_status(settings, "UTC", "json", is_wide=False)
     text, of_text = read_status(settings, "UTC", "table", is_wide=False)
     assert status == of_text
+    assert json.loads(shown)["everything_protected"] is (status == 0)
     return json.loads(shown), click.unstyle(text).splitlines()[-1], status
 
 

@@ -112,6 +112,11 @@ def test_json_tells_what_is_not_known_by_null() -> None:
     assert ("unknown", None, None) == tuple(
         shown["services"][0][key] for key in ("state", "last_success", "running")
     )
+    told = [
+        protection_json(answer("db"), *more)["everything_protected"]
+        for more in ((), ([Warned("w", "h")],))
+    ]
+    assert [True, False] == told
     good = protection_json(answer("db"))["services"][0]
     assert ("protected", "2027-01-15T05:00:00+00:00", 3 * HOUR, DAY) == tuple(
         good[key] for key in ("state", "last_success", "age", "period")
