@@ -17,7 +17,7 @@ from sidecar.backrest.plan import Retention
 from sidecar.backrest.reading import CheckPolicy, PrunePolicy
 from sidecar.engines.base import CommandResult, EngineError, FailureClass, ResultKind
 from sidecar.engines.marker import MARKER
-from sidecar.engines.options import OnMissing
+from sidecar.engines.options import CommandTimeouts, OnMissing
 from sidecar.engines.rsync.commands import Keeping
 from sidecar.engines.rsync.storage import LocalStorage
 from tests.engines.bench import INSTANCE, RsyncBench, save
@@ -183,6 +183,22 @@ def test_what_another_runner_has_removed_meanwhile_is_not_sealed(rsync: RsyncBen
     assert ResultKind.FAILED is sealed.kind
     assert "what was copied is gone" in sealed.reason
     assert [made.snapshot] == rsync.names(plan)
+
+
+def test_one_that_hangs_is_ended_and_leaves_nothing(rsync: RsyncBench) -> None:
+    """It is told, and the next run succeeds."""
+    program = rsync.folder / "hanging"
+    program.write_text("#!/bin/sh\nexec sleep 600\n")
+    program.chmod(0o755)
+    rsync.program, usual = str(program), rsync.program
+    rsync.limits = CommandTimeouts(stall=1.0)
+    done = save(rsync.engine(), rsync.plan(), rsync.reported.append)
+    left = list((rsync.store / "web" / "snapshots").iterdir())
+    rsync.program = usual
+
+    assert (ResultKind.FAILED, FailureClass.TIMEOUT) == (done.kind, done.failure)
+    assert [] == left
+    assert rsync.backup().snapshot
 
 
 def test_a_source_that_is_missing_leaves_nothing(rsync: RsyncBench) -> None:
