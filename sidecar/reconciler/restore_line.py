@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from sidecar import __version__
 from sidecar.backrest.names import Names
 from sidecar.backrest.workloads import NAME
 from sidecar.docker.client import DockerClient
@@ -19,8 +20,8 @@ from sidecar.reconciler.reconcile import read_plans
 from sidecar.reconciler.settings import ReconcilerSettings
 from sidecar.reconciler.workloads_file import read_workloads
 
-IMAGE = "ghcr.io/backrest-sidecar/backrest-runner"
-"""The image that restores where there is no runner."""
+IMAGE = f"ghcr.io/backrest-sidecar/backrest-runner:{__version__}"
+"""The image that restores where there is no runner: it reads what this version has written."""
 
 _PROGRAM = "backrest-runner"
 _USUAL_NAMES = ("backrest-companion", _PROGRAM)

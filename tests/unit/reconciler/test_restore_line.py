@@ -7,10 +7,11 @@ from typing import Any, Self
 
 import pytest
 
+from sidecar import __version__
 from sidecar.backrest.workloads import NAME, WorkloadRecord, render_workloads
 from sidecar.docker.run_line import ContainerTemplate, template_of
 from sidecar.lib.errors import UsageError
-from sidecar.reconciler.restore_line import IMAGE, find_restore_line
+from sidecar.reconciler.restore_line import find_restore_line
 from sidecar.reconciler.settings import ReconcilerSettings
 
 VOLUMES = {"Type": "bind", "Source": "/mnt/v", "Destination": "/userdata", "RW": False}
@@ -104,13 +105,17 @@ def test_a_runner_or_a_companion_restores(
 def test_beside_backrest_alone_a_container_of_its_own_does(
     settings: ReconcilerSettings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may write in the paths of these plans only; secrets are named and not shown."""
+    """Of our own version, and it may write in the paths of these plans only.
+
+    Secrets are named and not shown.
+    """
     line, secrets = line_of(settings, monkeypatch, BACKREST)
     project, _ = line_of(settings, monkeypatch, BACKREST, names=("shop/",))
 
     assert line.startswith("docker run --rm --interactive --tty --volumes-from backrest ")
     assert '--volume "$PWD/restored:/restored" --volume /mnt/v/w:/userdata/w' in line
-    assert line.endswith(f"{IMAGE} restore web '/data/a b' --yes --documents runner")
+    image = f"ghcr.io/backrest-sidecar/backrest-runner:{__version__}"
+    assert line.endswith(f"{image} restore web '/data/a b' --yes --documents runner")
     assert ("AWS_SECRET_ACCESS_KEY",) == secrets
     assert "s3cret" not in line
     assert "/mnt/v/d" not in line
