@@ -29,6 +29,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 Json = dict[str, Any]
 _SECONDS = 10.0
+# Where its socket is until somebody listens at it.
+_UNHEARD = ".unheard"
 _POLL_SECONDS = 0.01
 _STATES = {"start": "running", "restart": "running", "unpause": "running", "stop": "exited"}
 _EVENTS = {"start": ["start"], "restart": ["die", "start"], "unpause": ["unpause"], "stop": ["die"]}
@@ -125,7 +127,7 @@ class FakeDocker:
         self._is_gone = False
         answering = type("Answering", (_Answering,), {"engine": self})
         if self._port < 0:
-            self._server = _UnixServer(str(self.place), answering)
+            self._server = _UnixServer(f"{self.place}{_UNHEARD}", answering)
         else:
             self._server = _TcpServer(("127.0.0.1", self._port), answering)
             self._port = self._server.server_address[1]
@@ -458,6 +460,12 @@ class _Server(ThreadingMixIn):
 
 class _UnixServer(_Server, UnixStreamServer):
     request_queue_size = 128
+
+    def server_activate(self) -> None:
+        """Have a socket at the place only when it answers, as an engine that systemd listens for."""
+        super().server_activate()
+        place = str(self.server_address).removesuffix(_UNHEARD)
+        Path(f"{place}{_UNHEARD}").rename(place)
 
 
 class _TcpServer(_Server, TCPServer):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -26,6 +27,7 @@ CONFIG = Config("here", (Repo("nas"),), (RunPlan("web", "nas"), RunPlan("db", "n
 class World:
     """What runs jobs, each with the next of its ends; whoever waits lets the time pass."""
 
+    folder: Path
     again: dict[Job, list[float | None]]
     now: float = 1000.0
     is_stopped: bool = False
@@ -77,7 +79,7 @@ class World:
             history=RunHistory,
             give_up=self.give_up,
         )
-        journal: Any = SimpleNamespace(past=nothing)
+        journal: Any = SimpleNamespace(past=nothing, path=self.folder / "journal.db")
         execution = Execution(ExecutedDocument(only_config(CONFIG)), nothing, journal, nothing)
         waiter: Any = self
         stages: Any = SimpleNamespace(
@@ -89,9 +91,9 @@ class World:
             self.show(job, event)
 
 
-def test_a_job_that_is_tried_again_lets_the_others_go_first() -> None:
+def test_a_job_that_is_tried_again_lets_the_others_go_first(tmp_path: Path) -> None:
     """Its end is shown when it has come at last."""
-    world = World({WEB: [1060.0, 1120.0, None], DB: [None]})
+    world = World(tmp_path, {WEB: [1060.0, 1120.0, None], DB: [None]})
     world.go()
     assert [
         ("web", RunCause.MANUAL),
@@ -104,9 +106,9 @@ def test_a_job_that_is_tried_again_lets_the_others_go_first() -> None:
 
 
 @pytest.mark.parametrize("stops_after", [0, 1])
-def test_whoever_ends_it_wants_no_further_try(stops_after: int) -> None:
+def test_whoever_ends_it_wants_no_further_try(tmp_path: Path, stops_after: int) -> None:
     """Neither now nor by a daemon that comes later."""
-    world = World({WEB: [1060.0, 1120.0], DB: [None]}, stops_after=stops_after)
+    world = World(tmp_path, {WEB: [1060.0, 1120.0], DB: [None]}, stops_after=stops_after)
     world.go()
     assert [("db", "success"), ("web", "it was not begun: somebody asked to end")] == world.shown
     assert [WEB] == world.given_up
