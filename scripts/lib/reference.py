@@ -113,7 +113,8 @@ def render_checks() -> str:
     of_runner = (
         "Who runs the backups has the programs, the secrets and the way to the repositories: that "
         "is [`backrest-runner doctor`](runner-commands.md#doctor). Beside Backrest its companion "
-        "asks the repositories of both documents that it executes."
+        "asks the repositories of `runner.json`, which it executes; those of `config.json` are "
+        "asked by Backrest, whenever it uses them."
     )
     titles = ("check", "proves that")
     rows = ((code(check.id), check.proves) for check in CHECKS)

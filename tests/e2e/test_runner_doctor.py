@@ -14,6 +14,7 @@ from sidecar.service.check_result import CheckResult, CheckStatus
 from sidecar.service.health import Finding, Health
 from sidecar.service.heartbeat import Heartbeat
 from tests.e2e.runner_process import RunnerFolder
+from tests.engines.file_systems import mounted
 
 GUID = "b" * 64
 
@@ -157,6 +158,16 @@ def test_broken_documents_hooks_and_journals_are_told(parts: RunnerFolder) -> No
     assert {CheckStatus.FAILURE, CheckStatus.NOT_CHECKED, CheckStatus.WARNING} >= set(
         verdicts(results(parts)).values()
     )
+
+
+def test_a_state_folder_that_cannot_be_written_is_told(parts: RunnerFolder) -> None:
+    """Though what it holds can be read."""
+    parts.run("run", "web")
+    with mounted(parts.state, "--bind", "-o", "ro", str(parts.state)):
+        state = results(parts)["state"]
+
+    assert CheckStatus.FAILURE is state.verdict
+    assert f"{parts.state} cannot be written" in state.message
 
 
 def test_a_daemon_that_is_not_well_says_why(parts: RunnerFolder) -> None:
