@@ -1,13 +1,20 @@
 """The exit statuses of both programs, which scripts may rely on, and where errors become one."""
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
-from sidecar.cli.output.text import choose_colour, echo, prepare_streams, printable_lines
+from sidecar.cli.output.text import (
+    CannotWriteError,
+    choose_colour,
+    echo,
+    prepare_streams,
+    printable_lines,
+)
 from sidecar.lib.errors import SidecarError
 
 if TYPE_CHECKING:
@@ -78,12 +85,24 @@ def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
     except click.Abort:
         return FAILED
     except SidecarError as error:
-        echo(f"Error: {printable_lines(error.message)}", err=True)
-        if error.hint:
-            echo(f"  → {printable_lines(error.hint)}", err=True)
+        if isinstance(error, CannotWriteError):
+            _let_go(sys.stdout)
+        with contextlib.suppress(CannotWriteError):
+            echo(f"Error: {printable_lines(error.message)}", err=True)
+            if error.hint:
+                echo(f"  → {printable_lines(error.hint)}", err=True)
+            return FAILED
+        _let_go(sys.stderr)
         return FAILED
     except BrokenPipeError:
         # The reader (`| head`) has seen enough; the result may be cut, so no success.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _let_go(sys.stdout)
         return FAILED
     return status if isinstance(status, int) else SUCCESS
+
+
+def _let_go(stream: TextIO) -> None:
+    """Let what a stream has not written yet go nowhere, as it would fail once more at the end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

@@ -139,3 +139,35 @@ def test_a_table_fits_the_terminal(
     assert max(len(click.unstyle(line)) for line in lines) <= width
     assert "backrest_sidecar_p_web" in text
     assert (command == "plans" and is_coloured) is ("\x1b[" in text)
+
+
+@pytest.mark.parametrize("form", ["table", "json"])
+def test_a_disk_that_is_full_is_told(document: Path, form: str) -> None:
+    """In a sentence, and not as a success: what was written is cut off."""
+    words = ("status", "--output", form, "--config", str(document))
+    command = [sys.executable, "-m", "sidecar.runner", *words]
+    environ = {"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)}
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            command, env=environ, stdout=full, stderr=subprocess.PIPE, check=False, timeout=60
+        )
+        silent = subprocess.run(command, env=environ, stdout=full, stderr=full, check=False)
+    told = "Error: the output cannot be written: No space left on device"
+    assert (1, told) == (done.returncode, done.stderr.decode().splitlines()[0])
+    assert b"Traceback" not in done.stderr
+    assert 1 == silent.returncode
+
+
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_closed_streams_are_as_nowhere(document: Path, closed: str) -> None:
+    """A command of cron or of a daemon has some; no file that is opened may take their place."""
+    command = f'"$0" -m sidecar.runner status --config "$1" {closed}'
+    done = subprocess.run(
+        ["sh", "-c", command, sys.executable, str(document)],
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        check=False,
+        timeout=60,
+    )
+    assert (3, b"") == (done.returncode, done.stderr)
+    assert bool(done.stdout) == (">&-" not in closed.split())

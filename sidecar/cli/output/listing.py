@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sidecar.cli.output.terminal import Column, Meaning, styled, table
-from sidecar.cli.output.text import echo, printable
+from sidecar.cli.output.text import echo, printable, told_where_it_is_full
 from sidecar.engines.base import Change, ChangeKind, Entry, Snapshot
 from sidecar.lib.errors import UsageError
 from sidecar.lib.text import render_size
@@ -131,9 +131,10 @@ class ContentWriter:
                 "it is no text, and a terminal would obey what is in it",
                 "write it to a file: `backrest-runner cat NAME PATH >FILE`",
             )
-        sys.stdout.flush()
-        sys.stdout.buffer.write(piece)
-        sys.stdout.buffer.flush()
+        with told_where_it_is_full():
+            sys.stdout.flush()
+            sys.stdout.buffer.write(piece)
+            sys.stdout.buffer.flush()
 
     def _is_text(self, piece: bytes) -> bool:
         try:

@@ -5,13 +5,17 @@ Nor anything that a log of a GitHub workflow would obey: it takes a line that be
 """
 
 import codecs
+import contextlib
 import json
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO
 
 import click
+
+from sidecar.lib.errors import SidecarError
 
 # Colours in front of it are taken out where the stream is no terminal.
 _COMMAND = re.compile(
@@ -32,11 +36,27 @@ _PLAIN = "backrest.plain"
 _ESCAPED = "backrest.escaped"
 
 
+class CannotWriteError(SidecarError):
+    """A stream takes no more, as one into a file on a full disk."""
+
+
+@contextlib.contextmanager
+def told_where_it_is_full() -> Iterator[None]:
+    """Raise CannotWriteError where the block cannot write; a reader that has gone is none."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        message = f"the output cannot be written: {error.strerror}"
+        raise CannotWriteError(message, "what is there of it is cut off") from error
+
+
 def echo(text: str = "", *, form: str = "text", err: bool = False, nl: bool = True) -> None:
     """Write text to standard output or standard error.
 
     `form` json: what the stream's encoding does not have is escaped. `form` github: the lines are
-    commands of a workflow, else no line is one.
+    commands of a workflow, else no line is one. Raises CannotWriteError, or BrokenPipeError.
     """
     stream = sys.stderr if err else sys.stdout
     if form == "json":
@@ -45,7 +65,8 @@ def echo(text: str = "", *, form: str = "text", err: bool = False, nl: bool = Tr
     elif form != "github":
         text = without_commands(text)
     # Given a stream, click writes to it as it is, and not UTF-8 to a terminal without it.
-    click.echo(text, file=stream, nl=nl)
+    with told_where_it_is_full():
+        click.echo(text, file=stream, nl=nl)
 
 
 def without_commands(text: str) -> str:
@@ -58,10 +79,27 @@ def _marked(match: re.Match[str]) -> str:
 
 
 def prepare_streams() -> None:
-    """Let no character end a program: what a stream's encoding lacks is written in plain ASCII."""
+    """Let no character end a program: what a stream's encoding lacks is written in plain ASCII.
+
+    Streams that were closed before the program began lead nowhere, and no file takes their place.
+    """
+    _open_what_is_closed()
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=_PLAIN)
+
+
+def _open_what_is_closed() -> None:
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            # It gets the lowest number that is free, which is this one.
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)
+    # Python has no stream, whatever its type says, where it found none.
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(number, "w", encoding="utf-8", closefd=False))
 
 
 def _replace_plainly(error: UnicodeError) -> tuple[str, int]:
