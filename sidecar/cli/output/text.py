@@ -55,18 +55,27 @@ def told_where_it_is_full() -> Iterator[None]:
 def echo(text: str = "", *, form: str = "text", err: bool = False, nl: bool = True) -> None:
     """Write text to standard output or standard error.
 
-    `form` json: what the stream's encoding does not have is escaped. `form` github: the lines are
-    commands of a workflow, else no line is one. Raises CannotWriteError, or BrokenPipeError.
+    `form` json: what a terminal would obey is escaped, and what the stream's encoding lacks.
+    `form` github: the lines are commands of a workflow, else no line is one. Raises
+    CannotWriteError, or BrokenPipeError.
     """
     stream = sys.stderr if err else sys.stdout
     if form == "json":
         encoding = stream.encoding or "utf-8"
+        text = "\n".join(map(_escaped, text.split("\n")))
         text = text.encode(encoding, _ESCAPED).decode(encoding)
     elif form != "github":
         text = without_commands(text)
     # Given a stream, click writes to it as it is, and not UTF-8 to a terminal without it.
     with told_where_it_is_full():
         click.echo(text, file=stream, nl=nl)
+
+
+def _escaped(line: str) -> str:
+    """Return a line of JSON in which all can be printed; only its texts hold what cannot be."""
+    if line.isprintable():
+        return line
+    return "".join(char if char.isprintable() else json.dumps(char)[1:-1] for char in line)
 
 
 def without_commands(text: str) -> str:

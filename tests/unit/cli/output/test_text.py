@@ -78,6 +78,20 @@ def test_no_encoding_ends_a_program(
             assert "a -> b - c + ...\n" == written
 
 
+@pytest.mark.parametrize("char", ["\x9b", "\x7f", "\u202e", "\u2028", "\U000e0001", "\x1b", "\n"])
+def test_json_holds_nothing_that_a_terminal_obeys(
+    char: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It has escapes for it, and means the same."""
+    value = {f"a{char}b": [f"{char}→ ü"]}
+    for indent in (None, 2):
+        echo(json.dumps(value, ensure_ascii=False, indent=indent), form="json")
+        written = capsys.readouterr().out
+        assert value == json.loads(written)
+        assert "→ ü" in written
+        assert all(line.isprintable() for line in written.split("\n"))
+
+
 COLOURS = [
     ({}, None),
     ({"NO_COLOR": ""}, None),
