@@ -216,6 +216,23 @@ def test_a_service_comes_back(shop: Shop) -> None:
     assert [("auto_web", RunOutcome.SUCCESS)] == shop.outcomes()
 
 
+def test_a_snapshot_of_another_service_does_not_replace_its_data(shop: Shop) -> None:
+    """Not under the name of this one: no run of that plan would be kept away meanwhile."""
+    command = [sys.executable, "-m", "sidecar.runner", "snapshots", "db", "--output", "json"]
+    words = [*command, "--config", str(shop.config)]
+    done = subprocess.run(words, env=shop.environ, capture_output=True, check=True)
+    listed = json.loads(done.stdout)
+
+    said, why = shop.refused("web", "--at", listed[0]["snapshot"], "--yes")
+
+    assert f"{shop.data('db')} is not data of auto_web but of auto_db: nothing was touched" in why
+    assert why.splitlines()[0].split(":")[0] in said
+    assert (SPOILT, SPOILT) == (shop.held("web"), shop.held("db"))
+    shop.restore("web", "--at", listed[0]["snapshot"], "--to", str(shop.folder / "aside"))
+    shop.restore("db", "--at", listed[0]["snapshot"], "--yes")
+    assert shop.old("db") == shop.held("db")
+
+
 def test_a_project_comes_back(shop: Shop) -> None:
     """Each of its services, recorded one by one."""
     said = shop.restore("shop/", "--yes")

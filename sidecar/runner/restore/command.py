@@ -88,6 +88,7 @@ def prepared_restore(
             Turn(journal, Scheduler(zone), not is_alone, folder, time.time),
             PlanTurns(settings.state_directory),
             lambda plan: plan.id in documents.backrest_plans,
+            config.plans,
         )
         yield group.surveyed()
 

@@ -14,7 +14,12 @@ from sidecar.engines.base import Engine, Report
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner.journal import Ended
 from sidecar.runner.plan_turns import PlanTurns
-from sidecar.runner.restore.choose import LATEST, ReadOnlyPlaceError, RestoreRequest
+from sidecar.runner.restore.choose import (
+    LATEST,
+    ReadOnlyPlaceError,
+    RestoreError,
+    RestoreRequest,
+)
 from sidecar.runner.restore.container_paths import find_saved_path, paths_inside
 from sidecar.runner.restore.places import free_at, measure_space
 from sidecar.runner.restore.restore import (
@@ -154,13 +159,14 @@ class RestorePart:
 class RestoreGroup:
     """Plans that are restored as one; `locks` keep runs of them away, `turn` knows what is due.
 
-    `is_of_backrest` tells whether Backrest executes a plan.
+    `is_of_backrest` tells whether Backrest executes a plan. `plans` are all that stand.
     """
 
     parts: tuple[RestorePart, ...]
     turn: Turn
     locks: PlanTurns
     is_of_backrest: Callable[[RunPlan], bool]
+    plans: tuple[RunPlan, ...] = ()
 
     def surveyed(self) -> "RestoreGroup":
         """Return it with what stands in the way of all together, too."""
@@ -174,6 +180,9 @@ class RestoreGroup:
                 free = {step.receiver: free_at(step.receiver) for step in steps}
                 force = plans[0].request.force
                 refuse_short_space(measure_space(steps, free), force=force)
+        for part in self.parts:
+            with found.noted():
+                self._refuse_data_of_others(part)
         first, *rest = (self._awaited(one) for one in self.parts)
         plan = replace(first.plan, obstacles=(*first.plan.obstacles, *found.errors))
         return replace(self, parts=(replace(first, plan=plan), *rest))
@@ -213,6 +222,22 @@ class RestoreGroup:
                     raise error
             return run_together([(one.restorer, one.plan) for one in self.parts], report_of)
 
+    def _refuse_data_of_others(self, part: RestorePart) -> None:
+        """Raise RestoreError if data of another plan would be replaced, as by a snapshot of it.
+
+        Nothing would keep runs of that plan away, and the name of this one is told instead.
+        """
+        own = part.subject.plan
+        if not part.is_in_place or part.plan.request.force:
+            return
+        for place in (step.item.place for step in part.plan.steps):
+            others = [one for one in self.plans if one.id != own.id and _holds(one, place)]
+            if others and not _holds(own, place):
+                raise RestoreError(
+                    f"{place} is not data of {own.id} but of {others[0].id}: nothing was touched",
+                    f"restore {others[0].id} instead, or this to a folder: --to DIR",
+                )
+
     def _awaited(self, part: RestorePart) -> RestorePart:
         """Return a part with the runs that it has to wait for among what stands in its way."""
         errors = list(self._waiting(part))
@@ -232,3 +257,7 @@ class RestoreGroup:
             else:
                 self.turn.check(plan)
         return found.errors
+
+
+def _holds(plan: RunPlan, place: str) -> bool:
+    return any(is_within(place, posixpath.normpath(one)) for one in plan.paths)
