@@ -93,10 +93,11 @@ def doctor(fix: bool, is_all: bool, output: str, **flags: Any) -> None:
       backrest-sidecar doctor --apply --backrest-url http://backrest:9898
     """
     from sidecar.cli.output.doctor import render_doctor
+    from sidecar.cli.output.terminal import terminal_width
     from sidecar.reconciler.doctor.run import run_doctor
 
     report = run_doctor(build_settings(flags), dict(os.environ), fix=fix)
-    echo(render_doctor(report, output, is_all=is_all), form=output)
+    echo(render_doctor(report, output, is_all=is_all, width=terminal_width()), form=output)
     if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 

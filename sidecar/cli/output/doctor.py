@@ -5,7 +5,7 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from sidecar.cli.output.terminal import Meaning, styled
+from sidecar.cli.output.terminal import Meaning, folded, styled
 from sidecar.cli.output.text import printable
 from sidecar.service.check_result import CheckResult, CheckStatus, DoctorReport
 
@@ -23,17 +23,22 @@ _WORDS = {
 }
 _WIDTH = max(map(len, _WORDS.values()))
 _MOST_DETAILS = 5
+# What belongs to a message stands below it, if that leaves as many columns.
+_LEAST_MESSAGE = 40
+_NARROW_INDENT = "    "
 
 
-def render_doctor(report: DoctorReport, form: str, *, is_all: bool = True) -> str:
+def render_doctor(
+    report: DoctorReport, form: str, *, is_all: bool = True, width: int | None = None
+) -> str:
     """Write a report as `table` or `json`.
 
     A table has all checks if `is_all`, else those in which something is wrong or was repaired. JSON
-    has all.
+    has all. `width` is that of the terminal; None: none shows it.
     """
     if form == "json":
         return _render_json(report)
-    return "\n".join(_lines(report, is_all=is_all))
+    return "\n".join(_lines(report, width, is_all=is_all))
 
 
 def _render_json(report: DoctorReport) -> str:
@@ -56,11 +61,17 @@ def _finding_json(finding: CheckResult) -> dict[str, Any]:
     }
 
 
-def _lines(report: DoctorReport, *, is_all: bool) -> Iterator[str]:
+def _lines(report: DoctorReport, width: int | None, *, is_all: bool) -> Iterator[str]:
     shown = [finding for finding in report.findings if is_all or _is_told(finding)]
-    width = max((len(finding.check) for finding in shown), default=0)
+    longest = max((len(finding.check) for finding in shown), default=0)
     for finding in shown:
-        yield from _finding_lines(finding, width, is_all=is_all)
+        first, *more = _finding_lines(finding, longest, is_all=is_all)
+        indent = " " * (_WIDTH + longest + 4)
+        if width is not None and width - len(indent) < _LEAST_MESSAGE:
+            indent = _NARROW_INDENT
+        line = folded(first, width, indent)
+        yield styled(line[:_WIDTH], _MEANINGS[finding.verdict]) + line[_WIDTH:]
+        yield from (folded(f"{indent}{one}", width, f"{indent}  ") for one in more)
     if shown:
         yield ""
     counts = Counter(finding.verdict for finding in report.findings)
@@ -82,16 +93,16 @@ def _meaning_of(report: DoctorReport) -> Meaning:
     return Meaning.UNSURE if CheckStatus.WARNING in verdicts else Meaning.GOOD
 
 
-def _finding_lines(finding: CheckResult, width: int, *, is_all: bool) -> Iterator[str]:
-    word = styled(f"{_WORDS[finding.verdict]:{_WIDTH}}", _MEANINGS[finding.verdict])
-    yield f"{word}  {printable(finding.check):{width}}  {printable(finding.message)}"
-    indent = " " * (_WIDTH + width + 4)
+def _finding_lines(finding: CheckResult, longest: int, *, is_all: bool) -> Iterator[str]:
+    """Yield what a check found, in a line, and what belongs below it, without an indent."""
+    word = f"{_WORDS[finding.verdict]:{_WIDTH}}"
+    yield f"{word}  {printable(finding.check):{longest}}  {printable(finding.message)}"
     details = finding.details if is_all else finding.details[:_MOST_DETAILS]
     for detail in details:
-        yield f"{indent}- {printable(detail)}"
+        yield f"- {printable(detail)}"
     if left := len(finding.details) - len(details):
-        yield f"{indent}- and {left} more"
+        yield f"- and {left} more"
     if finding.fixed:
-        yield f"{indent}fixed: {printable(finding.fixed)}"
+        yield f"fixed: {printable(finding.fixed)}"
     if finding.hint:
-        yield f"{indent}→ {printable(finding.hint)}"
+        yield f"→ {printable(finding.hint)}"

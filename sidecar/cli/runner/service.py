@@ -84,10 +84,11 @@ def doctor(is_all: bool, output: str, **flags: Any) -> None:
       backrest-runner doctor --all
     """
     from sidecar.cli.output.doctor import render_doctor
+    from sidecar.cli.output.terminal import terminal_width
     from sidecar.runner.doctor import run_doctor
 
     report = run_doctor(build_settings(flags), os.environ)
-    echo(render_doctor(report, output, is_all=is_all), form=output)
+    echo(render_doctor(report, output, is_all=is_all, width=terminal_width()), form=output)
     if report.has_failed:
         raise click.exceptions.Exit(FAILED)
 

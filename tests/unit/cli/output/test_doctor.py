@@ -1,6 +1,9 @@
 """The doctor's report is one screen: what is wrong and what to do; the rest is counted."""
 
+from dataclasses import replace
+
 import click
+import pytest
 
 from sidecar.cli.output.doctor import render_doctor
 from sidecar.service.check_result import (
@@ -13,10 +16,11 @@ from sidecar.service.check_result import (
 )
 
 
-def shown(*findings: CheckResult, is_all: bool = False) -> list[str]:
+def shown(*findings: CheckResult, is_all: bool = False, width: int | None = None) -> list[str]:
     """The lines, without colours."""
     report = DoctorReport("config.json", findings)
-    return click.unstyle(render_doctor(report, "table", is_all=is_all)).splitlines()
+    text = render_doctor(report, "table", is_all=is_all, width=width)
+    return click.unstyle(text).splitlines()
 
 
 def test_what_is_well_is_one_line() -> None:
@@ -43,3 +47,19 @@ def test_all_shows_everything() -> None:
     assert ["ok             a", "               - 0"] == lines[:2]
     assert "               - 8" == lines[9]
     assert "1 ok, 0 warning, 0 failure, 0 not checked." == lines[-1]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_lines_fit_the_terminal(width: int) -> None:
+    """Folded between words, of which none is lost; where there is room, below the message."""
+    words = "what is wrong is told in a sentence of more than a hundred letters, all of which count"
+    findings = [
+        replace(failed(words, words, [words]), check="permission.containers", fixed=words),
+        replace(warned(words, "x"), check="zones"),
+    ]
+    lines = shown(*findings, width=width)
+
+    assert max(map(len, lines)) <= width
+    assert " ".join(shown(*findings)).split() == " ".join(lines).split()
+    assert lines[0].startswith("failure      permission.containers  what is wrong is")
+    assert lines[1].startswith(" " * (36 if width >= 80 else 4))
