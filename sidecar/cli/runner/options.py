@@ -73,7 +73,7 @@ program_options = about(
         "--stall-timeout",
         metavar="DURATION",
         default="1h",
-        help="How long restic may go without a sign of progress; 0: for ever.",
+        help="How long a program of an engine may go without a sign of progress; 0: for ever.",
     ),
     option(
         "--hook-timeout",
