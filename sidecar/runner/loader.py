@@ -68,8 +68,8 @@ class Loader:
     """Reads the two documents when `refresh` is called, and parses what has changed.
 
     `${NAME}` in the addresses of repositories is taken from `environ`. `today` gives the date from
-    which schedules must fire some day. Where it `is_quiet` nothing is logged: the caller shows what
-    is wrong. Used by one thread.
+    which schedules must fire some day. Where it `is_quiet` what united documents refuse is not
+    logged: the caller shows it. Used by one thread.
     """
 
     def __init__(
@@ -97,13 +97,19 @@ class Loader:
         """Read the files again, and log what is new; never raises for what is in them."""
         before = self.loaded.version
         loaded = self.read()
+        self.log_troubles()
         if loaded.version != before:
             for one in (self._config, self._runner):
                 one.log_loaded()
         return loaded
 
+    def log_troubles(self) -> None:
+        """Log what is wrong with the files, each fault once."""
+        for one in (self._config, self._runner):
+            one.log_trouble()
+
     def read(self) -> Loaded:
-        """Read the files again; never raises for what is in them."""
+        """Read the files again; never raises for what is in them, and logs no fault of a file."""
         config, runner, before = self._config, self._runner, self.loaded
         is_new = [one.refresh() for one in (config, runner)]
         # A file that was there and is gone may be on a disk that is not mounted.
@@ -112,8 +118,6 @@ class Loader:
                 runner.error = None
         elif isinstance(config.error, MissingDocument) and config.good is None:
             config.error = config.overlooked()
-        for one in () if self._is_quiet else (config, runner):
-            one.log_trouble()
         documents, version = before.documents, before.version
         if any(is_new):
             documents, version = self._unite(), version + 1
@@ -177,10 +181,18 @@ class _File:
 
     def log_trouble(self) -> None:
         """Log what is wrong with it, once."""
-        trouble = "" if self.error is None else str(self.error)
-        if trouble and trouble != self._logged:
+        error = self.error
+        trouble = "" if error is None else str(error)
+        if error is not None and trouble != self._logged:
             kept = "none" if self.good is None else "the last good document"
-            log_event(_log, logging.ERROR, "document.refused", reason=trouble, executed=kept)
+            log_event(
+                _log,
+                logging.ERROR,
+                "document.refused",
+                reason=error.message,
+                hint=error.hint,
+                executed=kept,
+            )
         self._logged = trouble
 
     def log_loaded(self) -> None:
@@ -209,6 +221,7 @@ def load(files: DocumentFiles, environ: Mapping[str, str]) -> Documents:
     found = loader.read().documents
     if found is None:
         raise loader.errors[0]
+    loader.log_troubles()
     return found
 
 

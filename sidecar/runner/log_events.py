@@ -13,7 +13,7 @@ EVENTS: Mapping[str, LogEvent] = {
     "http.failed": LogEvent("error", "a page or a part of the HTTP server broke down"),
     "document.loaded": LogEvent("info", "the document is new or has changed, and is executed"),
     "document.refused": LogEvent(
-        "error", "the document cannot be used; the last good one is executed"
+        "error", "a document cannot be used: its last good state is executed, if there is one"
     ),
     "plan.moving": LogEvent(
         "info", "a plan stands in both documents: that of runner.json waits until it is in one"

@@ -15,11 +15,15 @@ _CLEAR = "\r\x1b[K"
 _TOLD_IN_WORDS = frozenset({"warn", "error"})
 # Where the meaning in the reference is no sentence about what happened; fields that are named.
 _SENTENCES = {
+    # A command reads a document once: it has no earlier state that could be executed.
+    "document.refused": "nothing of a document is used",
     "run.ended": "{kind} {plan}{repo} has ended with {outcome}",
     "run.interrupted": "a run that had died was put right",
     "hook.ended": "{hook} has ended with status {status}: {output}",
     "problem.appeared": "a label has a problem",
 }
+# Fields that say to people what the sentence has said.
+_UNTOLD = {"document.refused": "executed"}
 _WHY = ("reason", "message", "error", "why")
 # What the end of a run says again, if the run failed for it; and the field that it repeats.
 _SAID_AT_END = {"hook.ended": "hook", "hook.unusable": "hook", "repository.not-created": "reason"}
@@ -109,6 +113,7 @@ def _lines(event: str, fields: Mapping[str, object], room: int | None) -> Iterat
     told = {name: printable(_text(value)) for name, value in fields.items()}
     told = {name: text for name, text in told.items() if text}
     hint = told.pop("hint", "")
+    told.pop(_UNTOLD.get(event, ""), None)
     words = _words_of(event)
     if event in _SENTENCES:
         named = {name: told.pop(name, "") for name in _names_in(words)}

@@ -281,6 +281,40 @@ def test_a_command_goes_on_with_the_good_one_and_is_told_unless_it_needs_both(
     assert 2 == len(load_whole(files(config), {}).executed.plans)
 
 
+def test_a_command_with_no_document_raises_it_and_logs_nothing(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the same fault would be told twice."""
+    config.unlink(missing_ok=True)
+    for one in (load, load_whole):
+        with pytest.raises(StoreError, match="there is no document"):
+            one(files(config), {})
+    assert [] == caplog.records
+
+
+def test_a_command_that_needs_both_documents_does_not_log_what_it_raises(
+    config: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Else the same fault would be told twice."""
+    _, runner = both(config)
+    write(config, repos=[REPO], plans=[plan("web")])
+    runner.write_text("{")
+    with pytest.raises(DocumentError):
+        load_whole(files(config), {})
+    assert [] == caplog.records
+
+
+def test_what_to_do_about_a_document_is_a_field_of_its_own(
+    config: Path, loader: Loader, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As of every other event."""
+    config.unlink(missing_ok=True)
+    loader.refresh()
+    fields = vars(caplog.records[0])["fields"]
+    assert f"there is no document at {config}" == fields["reason"]
+    assert fields["hint"].startswith("name it by --config")
+
+
 def test_only_a_daemon_logs_that_it_has_loaded_a_document(
     config: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -47,6 +47,20 @@ def test_an_event_is_a_sentence(capsys: pytest.CaptureFixture[str]) -> None:
     ] == read(capsys)
 
 
+def test_a_document_that_cannot_be_used_is_not_said_to_be_executed(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A command reads it once: there is no earlier state that could be."""
+    start_messages("warn", None)
+    fields = {"reason": "there is no document at a.json", "hint": "write --config config.json"}
+    log_event(LOGGER, logging.ERROR, "document.refused", **fields, executed="none")
+
+    assert [
+        "error: nothing of a document is used: there is no document at a.json",
+        "  → write --config config.json",
+    ] == read(capsys)
+
+
 def test_who_asks_for_a_log_gets_one(capsys: pytest.CaptureFixture[str]) -> None:
     """By its form, or by a level at which more is told than what goes wrong."""
     for level, form in (("warn", "text"), ("info", None)):
