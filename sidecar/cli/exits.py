@@ -89,8 +89,8 @@ def run_group(group: click.Group, name: str, args: Sequence[str] | None) -> int:
             _let_go(sys.stdout)
         with contextlib.suppress(CannotWriteError):
             echo(f"Error: {printable_lines(error.message)}", err=True)
-            if error.hint:
-                echo(f"  → {printable_lines(error.hint)}", err=True)
+            if hint := error.hint or _advice(error):
+                echo(f"  → {printable_lines(hint)}", err=True)
             return FAILED
         _let_go(sys.stderr)
         return FAILED
@@ -106,3 +106,12 @@ def _let_go(stream: TextIO) -> None:
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, stream.fileno())
     os.close(nowhere)
+
+
+def _advice(error: SidecarError) -> str:
+    """Return what to do about a repository that cannot be used, or nothing."""
+    # Only a failure needs the engines; most commands have none.
+    from sidecar.engines.base import EngineError
+    from sidecar.runner.advice import ADVICE
+
+    return ADVICE.get(error.failure, "") if isinstance(error, EngineError) else ""

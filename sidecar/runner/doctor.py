@@ -21,6 +21,7 @@ from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import SidecarError
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.text import counted
+from sidecar.runner.advice import ADVICE
 from sidecar.runner.hooks.check import check_hooks
 from sidecar.runner.identity import switch_user
 from sidecar.runner.job.upkeep import probe
@@ -37,7 +38,7 @@ from sidecar.service.check_result import (
     passed,
     warned,
 )
-from sidecar.service.healthcheck import check_heartbeat
+from sidecar.service.healthcheck import check_heartbeat, has_heartbeat
 
 CHECKS: Mapping[str, str] = {
     "documents": "both documents are good, and every repository in them can be used",
@@ -56,15 +57,6 @@ _OLDEST = (0, 14)
 _AT_ONCE = 8
 # Who holds a lock renews it every five minutes.
 _STALE_SECONDS = 30 * 60.0
-_HINTS = {
-    FailureClass.WRONG_PASSWORD: "correct the repository's password in the document",
-    FailureClass.AUTH: "see the credentials in the repository's environment, or the runner's",
-    FailureClass.NETWORK: "see whether its server can be reached from here",
-    FailureClass.TIMEOUT: "see whether its server can be reached from here",
-    FailureClass.PERMISSION: "let the runner's user read and write there",
-    FailureClass.REPO_NOT_FOUND: "see whether its disk is mounted, and its address right",
-    FailureClass.DAMAGED: "`backrest-runner check` tells more",
-}
 
 
 def run_doctor(
@@ -141,11 +133,17 @@ def _check_state(
 
 
 def _check_daemon(settings: RunnerSettings, now: float) -> CheckResult:
-    is_well, words = check_heartbeat(settings.state_directory, now)
+    state = settings.state_directory
+    is_well, words = check_heartbeat(state, now)
     first, *more = words.splitlines() or [""]
     if is_well and not more:
         return passed("it runs, and is well")
-    return warned(first, "see its log; `backrest-runner healthcheck` tells the same", more)
+    hint = "see its log; `backrest-runner healthcheck` tells the same"
+    if not has_heartbeat(state):
+        hint = (
+            "start `backrest-runner daemon`, or name the folder of the one that runs: --state-dir"
+        )
+    return warned(first, hint, more)
 
 
 def _check_restic(
@@ -211,7 +209,7 @@ class _RepositoryChecker:
         was_used = journal is not None and journal.findings.has_used(repo.id)
         if is_new and repo.auto_initialise and not was_used:
             return warned("it is not there yet", "the first run creates it")
-        hint = _HINTS.get(probed.failure, "`backrest-runner check` tells more")
+        hint = ADVICE.get(probed.failure, "`backrest-runner check` tells more")
         return failed(probed.reason, hint)
 
     def _locks(self, repo: Repo, engine: Engine, journal: Journal | None) -> CheckResult:

@@ -43,6 +43,18 @@ def check_heartbeat(state_dir: Path, now: float) -> tuple[bool, str]:
         return False, f"the heartbeat in {state_dir} is none: {FILE} holds something else"
 
 
+def has_heartbeat(state_dir: Path) -> bool:
+    """Return whether a daemon has left a heartbeat there, readable or not."""
+    try:
+        (state_dir / FILE).lstat()
+    except FileNotFoundError:
+        return False
+    except OSError:
+        # What may not be looked at may be there.
+        pass
+    return True
+
+
 def is_alive(state_dir: Path, now: float) -> bool:
     """Return whether a daemon has moved lately, well or not, at `now`, in unix seconds."""
     try:

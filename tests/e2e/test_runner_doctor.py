@@ -170,6 +170,13 @@ def test_a_state_folder_that_cannot_be_written_is_told(parts: RunnerFolder) -> N
     assert f"{parts.state} cannot be written" in state.message
 
 
+def test_where_no_daemon_runs_it_is_said_how_to_start_one(parts: RunnerFolder) -> None:
+    """It has no log that could be read; one that is alive and not well has."""
+    assert results(parts)["daemon"].hint.startswith("start `backrest-runner daemon`")
+    beat(parts, Finding("disk-full", "the disk of / is full"))
+    assert results(parts)["daemon"].hint.startswith("see its log")
+
+
 def test_a_daemon_that_is_not_well_says_why(parts: RunnerFolder) -> None:
     """As its health check does."""
     beat(parts, Finding("disk-full", "the disk of / is full"))

@@ -17,7 +17,7 @@ from sidecar.lib.write_file import write_small
 from sidecar.reconciler.healthcheck import HEALTHCHECK
 from sidecar.runner.healthcheck import HEALTHCHECK as RUNNER_HEALTHCHECK
 from sidecar.service.health import Finding, Health, HealthAspect, allowance
-from sidecar.service.healthcheck import FILE, Healthcheck, check_heartbeat
+from sidecar.service.healthcheck import FILE, Healthcheck, check_heartbeat, has_heartbeat
 from sidecar.service.heartbeat import Heartbeat
 from tests.fakes.log_listener import Listener
 
@@ -281,3 +281,12 @@ def test_a_wrong_flag_fails(capsys: pytest.CaptureFixture[str], arguments: list[
     assert 1 == HEALTHCHECK.run(arguments, {})
     said = capsys.readouterr()
     assert ("", True) == (said.out, said.err.startswith("Error: "))
+
+
+def test_only_what_is_surely_absent_is_no_heartbeat(tmp_path: Path) -> None:
+    """What cannot be looked at may be there."""
+    assert not has_heartbeat(tmp_path)
+    (tmp_path / "daemon").write_text("")
+    assert has_heartbeat(tmp_path / "daemon")
+    (tmp_path / FILE).write_text("{")
+    assert has_heartbeat(tmp_path)
