@@ -398,12 +398,18 @@ def refuse_root(target: Path) -> None:
 def check_regular(path: str, entry: Entry | None) -> None:
     """Raise EngineError unless an entry, that of a snapshot at a path, is a regular file."""
     if entry is None:
-        raise EngineError(FailureClass.SOURCE_MISSING, f"the snapshot does not hold {path}")
+        message, hint = (
+            f"the snapshot does not hold {path}",
+            "`backrest-runner ls` lists what it holds",
+        )
+        raise EngineError(FailureClass.SOURCE_MISSING, message, hint)
     kind = "dir" if path == "/" else entry.kind
     if kind not in (None, "file"):
-        raise EngineError(
-            FailureClass.UNKNOWN, f"{path} is no file in the snapshot: it is a {kind}"
-        )
+        word, hint = kind, "`backrest-runner restore` brings it back as it is"
+        if kind == "dir":
+            word, hint = "folder", "`backrest-runner ls` lists what is in it"
+        message = f"{path} is no file in the snapshot: it is a {word}"
+        raise EngineError(FailureClass.UNKNOWN, message, hint)
 
 
 Report = Callable[[Progress], None]

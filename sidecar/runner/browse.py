@@ -78,7 +78,8 @@ class PlanBrowser:
         earlier = [one for one in self.snapshots() if one.time < snapshot.time]
         if not earlier:
             message = f"{self.plan.id} has no snapshot before {snapshot.short}"
-            raise UsageError(message, "name two snapshots to compare")
+            hint = f"`backrest-runner snapshots {self.plan.id}` lists those that can be compared"
+            raise UsageError(message, hint)
         return earlier[-1]
 
     def inside(self, snapshot: Snapshot) -> "InsidePaths":

@@ -198,7 +198,9 @@ def test_a_content_is_written_byte_for_byte(place: Place) -> None:
     assert (0, b"firstfirst") == (done.returncode, done.stdout)
     assert (0, b"\0\xff") == (raw.returncode, raw.stdout)
     assert (1, b"") == (folder.returncode, folder.stdout)
-    assert b"is no file in the snapshot: it is a dir" in folder.stderr
+    assert b"is no file in the snapshot: it is a folder" in folder.stderr
+    assert b"`backrest-runner ls` lists what is in it" in folder.stderr
+    assert b"`backrest-runner ls` lists what it holds" in place.run("cat", "web", "/data/no").stderr
 
 
 def test_a_terminal_is_given_text_only(place: Place) -> None:
@@ -248,6 +250,7 @@ def test_what_differs_between_snapshots_is_shown(place: Place) -> None:
         (one["change"], one["path"]) for one in back
     ]
     assert (1, True) == (first.returncode, b"has no snapshot before" in first.stderr)
+    assert b"`backrest-runner snapshots web` lists those that can be compared" in first.stderr
 
 
 def test_what_snapshots_take_is_counted(place: Place) -> None:

@@ -650,6 +650,7 @@ def test_a_time_chooses_the_newest_snapshot_not_after_it(bench: Bench, journal: 
     assert (RunOutcome.SUCCESS, "") == (ended.outcome, ended.reason)
     assert "first" == (bench.folder / "then" / "page").read_text()
     assert "the oldest snapshot of web is of" in caught.value.message
+    assert "name that time or a later one" == caught.value.hint
 
 
 def test_unlock_of_what_nobody_holds_succeeds(bench: Bench) -> None:

@@ -20,6 +20,7 @@ _MOMENT = re.compile(
     r"\d{4}-\d\d-\d\d(?:[T ].*)?|(?:19|20)\d\d[01]\d[0-3]\d(?:[T ].*)?|\d{4}-?W.*", re.ASCII
 )
 _SNAPSHOT = re.compile(r"[0-9a-f]{4,64}|\S*\d{4}-\d\d-\d\d_\S+", re.ASCII)
+_BY_ID = "by its id: `restore --snapshot ID`, `ls --at ID`"
 _MOMENTS = "write yesterday, 2026-11-20, 2026-11-20T03:10, or the id of a snapshot"
 
 
@@ -131,19 +132,20 @@ def choose_snapshot(
     if not found:
         raise RestoreError(
             f"there is no snapshot of {request.plan.id}",
-            "that of another plan or another instance can be restored by its id: --snapshot ID",
+            f"its next run makes one; that of another plan or another instance is taken {_BY_ID}",
         )
     candidates = [one for one in found if request.at is None or one.time <= request.at]
     if not candidates:
         oldest = found[0].time.astimezone(request.at.tzinfo if request.at else None)
         raise RestoreError(
-            f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M %Z}"
+            f"the oldest snapshot of {request.plan.id} is of {oldest:%Y-%m-%d %H:%M %Z}",
+            "name that time or a later one",
         )
     chosen = find_latest(candidates, look, now)
     if chosen.snapshot is None:
         raise RestoreError(
             f"no snapshot of {request.plan.id} can be taken: {chosen.passed_over}",
-            "one of these is restored by its id: --snapshot ID",
+            f"one of these is taken {_BY_ID}",
         )
     return Choice(chosen.snapshot, chosen.passed_over)
 

@@ -207,7 +207,7 @@ def test_where_every_snapshot_is_passed_over_an_id_is_asked_for() -> None:
     assert "no snapshot of web can be taken: 1 snapshot holds no file (aaaaaaaa)" in str(
         caught.value
     )
-    assert "--snapshot ID" in caught.value.hint
+    assert "taken by its id: `restore --snapshot ID`, `ls --at ID`" in caught.value.hint
 
 
 def test_a_name_has_to_be_that_of_one_snapshot() -> None:
