@@ -307,8 +307,15 @@ def test_on_a_narrow_terminal_each_part_of_a_step_has_a_line(
 
     said = plain.restore("web", "--dry-run").splitlines()
 
-    assert ["  /data", f"    → {plain.data('web')}"] == said[1:3]
-    assert "    a folder with contents is there: replaces it" == said[3]
+    first = said.index("  /data")
+    assert f"    → {plain.data('web')}" == said[first + 1]
+    assert "    a folder with contents is there: replaces it" == said[first + 2]
+    plain.page("web").unlink()
+    plain.page("web").mkdir()
+    said = plain.restore("web", "/data/page", "--dry-run").splitlines()
+    reason = " ".join(line.strip() for line in said if line.startswith("      "))
+    assert "and a file in the snapshot: nothing was touched" in reason
+    assert [] == [line for line in said if len(line) > 60 and str(plain.page("web")) not in line]
 
 
 @pytest.mark.parametrize(("answer", "status"), [("n", 1), ("", 1), ("y", 0)])

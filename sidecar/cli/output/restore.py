@@ -12,7 +12,7 @@ from typing import Any
 import click
 
 from sidecar.backrest.reading import RunPlan
-from sidecar.cli.output.terminal import terminal_width
+from sidecar.cli.output.terminal import folded, terminal_width
 from sidecar.cli.output.text import aligned, echo, printable, printable_lines
 from sidecar.lib.duration import render_duration
 from sidecar.lib.errors import UsageError
@@ -32,6 +32,7 @@ from sidecar.runner.restore.restore import RestorePlan
 from sidecar.runner.verify.verify import Verification
 
 _INDENT = 2
+_IN_THE_WAY = "in the way"
 
 RESTORED = "/restored"
 """Where the Compose files mount the folder `./restored`."""
@@ -124,11 +125,18 @@ def show_group(
     if in_another:
         echo("  done by a container of its own, which may write there, and lives as long as that")
     for error in (error for part in group.parts for error in part.plan.obstacles):
-        echo(f"  {click.style('in the way', fg='red')}: {printable_lines(error.message)}")
+        head = click.style(_IN_THE_WAY, fg="red")
+        echo(_folded_lines(f"  {_IN_THE_WAY}: ", error.message).replace(_IN_THE_WAY, head, 1))
         if error.hint:
-            echo(f"    → {printable_lines(error.hint)}")
+            echo(_folded_lines("    → ", error.hint))
     if is_dry:
         echo("nothing was restored: this was a dry run")
+
+
+def _folded_lines(head: str, text: str) -> str:
+    """Return a text of lines behind a head, folded where the terminal is too narrow."""
+    lines = f"{head}{printable_lines(text)}".splitlines()
+    return "\n".join(folded(line, terminal_width(), "      ") for line in lines)
 
 
 def _show_plan(part: RestorePart, now: datetime) -> None:
@@ -137,7 +145,8 @@ def _show_plan(part: RestorePart, now: datetime) -> None:
     age = render_duration((now - snapshot.time).total_seconds())
     size = f"{counted(plan.files, 'file')}, {render_size(plan.bytes)}"
     name = printable(part.subject.name)
-    echo(f"{name}: snapshot {short_id(snapshot.id)} of {moment}, {age} old: {size}")
+    about = f"{name}: snapshot {short_id(snapshot.id)} of {moment}, {age} old: {size}"
+    echo(folded(about, terminal_width(), "  "))
     if plan.passed_over:
         echo(f"  {click.style('not the newest', fg='yellow')}: {plan.passed_over}")
     for line in _step_lines(plan, terminal_width()):
