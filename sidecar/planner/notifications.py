@@ -108,9 +108,9 @@ def _kind_meant(kind: str, address: str) -> str:
         meant = closest(name, _ACTIONS) or _service_of(kind)
         return f"did you mean {meant}:? Else " if meant else ""
     if kind not in ("http", "https"):
-        return "write shoutrrr: in front of the address; all forms: "
+        return "write shoutrrr: in front of the address; else "
     meant = _service_of(address)
-    return f"write {meant}: in front of the address; all forms: " if meant else ""
+    return f"write {meant}: in front of the address; else " if meant else ""
 
 
 def _service_of(address: str) -> str:
