@@ -149,6 +149,8 @@ def _read(path: Path) -> str:
         hint = ""
         if isinstance(error, FileNotFoundError):
             hint = f"write the path of a Compose file, as seen from {Path.cwd()}"
+        elif isinstance(error, NotAFileError) and path.is_dir():
+            hint = "write the path of the Compose file in it"
         elif isinstance(error, NotAFileError) and path.is_fifo():
             hint = "what a pipe gives is read by `--compose -`"
         raise InventoryError(f"{path} cannot be read: {error.strerror}", hint) from None

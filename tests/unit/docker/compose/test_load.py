@@ -761,6 +761,13 @@ def test_a_file_that_is_not_there_is_told_with_where_it_was_looked_for(tmp_path:
     assert caught.value.hint == f"write the path of a Compose file, as seen from {Path.cwd()}"
 
 
+def test_for_a_folder_the_file_in_it_is_asked_for(tmp_path: Path) -> None:
+    """Docker Compose finds it by itself; here it is named."""
+    with pytest.raises(InventoryError, match="it is a directory") as caught:
+        load_compose([tmp_path], environment=NO_TOOL)
+    assert caught.value.hint == "write the path of the Compose file in it"
+
+
 def test_a_compose_file_is_a_file(tmp_path: Path) -> None:
     """Nothing waits for a FIFO, and no device is read without an end."""
     pipe, device = tmp_path / "pipe.yaml", tmp_path / "device.yaml"
