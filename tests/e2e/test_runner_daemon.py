@@ -334,7 +334,7 @@ def test_a_lost_journal_does_not_let_a_lost_repository_be_made_anew(parts: Runne
     (parts.state / JOURNAL).unlink()
     failed = parts.run("run", "web")
 
-    assert (1, True) == (failed.returncode, "one was there before" in failed.stderr)
+    assert (1, True) == (failed.returncode, "one was there before" in failed.stdout)
     assert not (parts.folder / "repo").exists()
 
 
