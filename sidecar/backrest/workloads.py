@@ -74,6 +74,23 @@ class ProblemRecord:
 
 
 @dataclass(frozen=True, slots=True)
+class DumpRecord:
+    """A dump that a template makes before each snapshot: in `container`, at its path `path`.
+
+    `template` is the template's name. `database` and `user` are as the labels have them, empty for
+    what the template takes by itself; `run_as` is the user of the container who runs it, empty for
+    the container's own. Passwords are known to the container alone.
+    """
+
+    template: str
+    path: str
+    container: str
+    database: str = ""
+    user: str = ""
+    run_as: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class WorkloadRecord:
     """A workload that has a plan, or data mounts in none.
 
@@ -84,7 +101,7 @@ class WorkloadRecord:
 
     `plan` is its plan's id, empty for none; `document` the name of the document which that is for,
     and `repository` the one that it goes to. `is_gone`: the plan stands, and of the workload is
-    known what it was when it was last seen.
+    known what it was when it was last seen. `dump` is what a template dumps for the plan.
     """
 
     name: str
@@ -100,6 +117,7 @@ class WorkloadRecord:
     paths: tuple[PathRecord, ...] = ()
     problems: tuple[ProblemRecord, ...] = ()
     is_gone: bool = False
+    dump: DumpRecord | None = None
 
     @property
     def unsaved(self) -> tuple[MountRecord, ...]:
@@ -119,7 +137,7 @@ class WorkloadRecord:
         return mount.seen and (mount.seen.rstrip("/") + path[len(mount.path.rstrip("/")) :])
 
 
-_Record: TypeAlias = MountRecord | PathRecord | ProblemRecord | WorkloadRecord
+_Record: TypeAlias = MountRecord | PathRecord | ProblemRecord | DumpRecord | WorkloadRecord
 
 
 def render_workloads(records: Iterable[WorkloadRecord]) -> bytes:
@@ -145,12 +163,12 @@ def _without_empty(record: _Record) -> dict[str, Any]:
     for name in record.__slots__:
         if value := getattr(record, name):
             is_list = isinstance(value, tuple)
-            found[name] = [_of_item(item) for item in value] if is_list else value
+            found[name] = [_of_item(item) for item in value] if is_list else _of_item(value)
     return found
 
 
-def _of_item(item: _Record | str) -> Any:
-    return item if isinstance(item, str) else _without_empty(item)
+def _of_item(item: _Record | str | bool) -> Any:
+    return item if isinstance(item, str | bool) else _without_empty(item)
 
 
 def parse_workloads(content: bytes) -> tuple[WorkloadRecord, ...]:
@@ -223,6 +241,13 @@ _problem: Final = _record_of(
     "severity",
     "message",
 )
+_dump: Final = _record_of(
+    DumpRecord,
+    dict.fromkeys(("template", "path", "container", "database", "user", "run_as"), _text),
+    "template",
+    "path",
+    "container",
+)
 _TEXTS_OF_WORKLOAD: Final = (
     "name",
     "service",
@@ -242,6 +267,7 @@ _workload: Final = _record_of(
         "paths": _list_of(_path),
         "problems": _list_of(_problem),
         "is_gone": _flag,
+        "dump": _dump,
     },
     "name",
     "service",

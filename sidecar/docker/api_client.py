@@ -9,7 +9,7 @@ import threading
 from collections.abc import MutableMapping
 from contextlib import suppress
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import docker
 from docker.constants import DEFAULT_DOCKER_API_VERSION
@@ -21,6 +21,9 @@ from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool
 
 from sidecar.docker.endpoint import UNIX, Endpoint
+
+if TYPE_CHECKING:
+    from io import BufferedReader
 
 # One, but for a call within an answer that goes on.
 _MOST_KEPT = 2
@@ -140,6 +143,25 @@ class _TcpAdapter(HTTPAdapter):
         return pool
 
 
+class ExecStream:
+    """A connection with a command: its output, and where its input goes; waits without an end."""
+
+    def __init__(self, response: Response) -> None:
+        # Without it the connection is closed.
+        self._response = response
+        self.output: BufferedReader = response.raw._fp.fp  # noqa: SLF001 - as the library does
+        self.input: socket.socket = self.output.raw._sock  # noqa: SLF001
+        self.input.settimeout(None)
+
+    def close(self) -> None:
+        """End it: a command that goes on gets no more input, and nobody reads what it prints."""
+        with suppress(OSError):
+            self.input.shutdown(socket.SHUT_RDWR)
+        self._response.close()
+        self.output.close()
+        self.input.close()
+
+
 class ApiClient(docker.APIClient):  # type: ignore[misc]
     """A client with one connection, for one thread at a time; any may `cut` it.
 
@@ -174,6 +196,17 @@ class ApiClient(docker.APIClient):  # type: ignore[misc]
         """Set how long reading an answer that goes on may wait for the next byte."""
         stream = self._get_raw_response_socket(response)
         getattr(stream, "_sock", stream).settimeout(seconds)
+
+    def start_exec(self, identity: str) -> "ExecStream":
+        """Start a command that `exec_create` made, and return the connection with it.
+
+        The library's own call reads past what came together with the answer's head.
+        """
+        upgrade = {"Connection": "Upgrade", "Upgrade": "tcp"}
+        url, body = self._url("/exec/{0}/start", identity), {"Tty": False, "Detach": False}
+        response = self._post_json(url, headers=upgrade, data=body, stream=True)
+        self._raise_for_status(response)
+        return ExecStream(response)
 
     def cut(self) -> None:
         """End what another thread waits for here, now and from now on."""

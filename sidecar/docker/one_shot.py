@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from urllib.parse import quote
 
 from sidecar.docker.containers import Containers, start_container
+from sidecar.docker.exec_command import ExecResult, run_in_container
 from sidecar.docker.failures import DockerError
 
 MARK = "backrest-sidecar.backup-once"
@@ -73,6 +74,12 @@ class OneShotDocker(Containers):
                 self.stop(name)
             for out, err in output:
                 yield out or b"", err or b""
+
+    def run(
+        self, container: str, script: str, content: Iterator[bytes], user: str = ""
+    ) -> ExecResult:
+        """Run a script by the `sh` of a container that runs, see `run_in_container`."""
+        return run_in_container(self, container, ("sh", "-c", script), content, user)
 
     def discard(self, name: str, seconds: int = 10) -> bool:
         """Stop and remove a container that `create` made; False if there is none of ours."""

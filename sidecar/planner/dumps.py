@@ -11,6 +11,8 @@ fails, instead of moving a file that another has half written to the target.
 
 import shlex
 
+from sidecar.backrest import credentials
+
 _FRAME = """\
 set -eu
 umask 077
@@ -18,45 +20,37 @@ part="$target.part-$$"
 if [ -d "$target" ]; then echo "$target is a directory" >&2; exit 1; fi
 rm -f "$target".part-[0-9]*
 trap 'rm -f "$part" "$part-journal"' EXIT
-from_file() { if [ -n "${1:-}" ]; then cat "$1"; fi; }
-%s
+%s%s
 if [ ! -s "$part" ]; then echo "the dump is empty" >&2; exit 1; fi
 mv -f "$part" "$target"
 """
 
 # As an argument a name with `=` in it would be a connection string, not a name.
-_POSTGRES = """\
-PGPASSWORD=${PGPASSWORD:-${POSTGRES_PASSWORD:-$(from_file "${POSTGRES_PASSWORD_FILE:-}")}}
-PGUSER=${user:-${PGUSER:-${POSTGRES_USER:-$(from_file "${POSTGRES_USER_FILE:-}")}}}
-PGUSER=${PGUSER:-postgres}
-export PGPASSWORD PGUSER
+_POSTGRES = (
+    credentials.POSTGRES
+    + """\
 if [ -n "$database" ]; then
   PGDATABASE=$database pg_dump --no-password --file="$part"
 else
   pg_dumpall --no-password --file="$part"
 fi"""
+)
 
 # The characters: older clients write `?` for what needs four bytes. The tablespaces:
 # reading them needs a right over the whole server, and a restore has no use for them.
-_MYSQL = """\
-user=${user:-root}
-if [ "$user" = root ]; then
-  password=${MARIADB_ROOT_PASSWORD:-${MYSQL_ROOT_PASSWORD:-}}
-  secret=${MARIADB_ROOT_PASSWORD_FILE:-${MYSQL_ROOT_PASSWORD_FILE:-}}
-else
-  password=${MARIADB_PASSWORD:-${MYSQL_PASSWORD:-}}
-  secret=${MARIADB_PASSWORD_FILE:-${MYSQL_PASSWORD_FILE:-}}
-fi
-MYSQL_PWD=${MYSQL_PWD:-${password:-$(from_file "$secret")}}
-if [ -n "$MYSQL_PWD" ]; then export MYSQL_PWD; else unset MYSQL_PWD; fi
+_MYSQL = (
+    credentials.MYSQL
+    + """\
 if [ -n "$database" ]; then set -- --databases "$database"; else set -- --all-databases; fi
 TOOL --user="$user" --default-character-set=utf8mb4 --no-tablespaces --single-transaction \\
   --quick --routines --events --triggers --result-file="$part" "$@\""""
+)
 
-_REDIS = """\
-REDISCLI_AUTH=${REDISCLI_AUTH:-${REDIS_PASSWORD:-$(from_file "${REDIS_PASSWORD_FILE:-}")}}
-if [ -n "$REDISCLI_AUTH" ]; then export REDISCLI_AUTH; else unset REDISCLI_AUTH; fi
+_REDIS = (
+    credentials.REDIS
+    + """\
 redis-cli ${user:+--user "$user"} --rdb "$part" >/dev/null"""
+)
 
 # Without a read transaction around it `.backup` begins anew at each commit of another
 # process, and never ends beside a busy one.
@@ -95,4 +89,4 @@ def render_dump(template: str, target: str, user: str, database: str) -> str:
         f"{name}={shlex.quote(value)}\n"
         for name, value in (("target", target), ("user", user), ("database", database))
     )
-    return head + _FRAME % _COMMANDS[template]
+    return head + _FRAME % (credentials.FROM_FILE, _COMMANDS[template])

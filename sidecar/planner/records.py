@@ -6,8 +6,11 @@ from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple
 
+from sidecar.backrest.credentials import dump_title
 from sidecar.backrest.document import DocumentView, joined_view
+from sidecar.backrest.plan import Hook
 from sidecar.backrest.workloads import (
+    DumpRecord,
     MountRecord,
     PathRecord,
     ProblemRecord,
@@ -15,8 +18,10 @@ from sidecar.backrest.workloads import (
     render_line,
 )
 from sidecar.docker.models import SERVICE
+from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.labels.problem import Problem
 from sidecar.planner.coverage import MountCoverage, MountSurvey
+from sidecar.planner.dumps import DUMP_TEMPLATES
 from sidecar.planner.host_path import Locator, MountLocation, normal_path
 from sidecar.planner.plan import RenderedWorkload
 from sidecar.planner.propose import DesiredState, Proposal
@@ -192,6 +197,7 @@ class _Pass:
             mounts=mounts,
             paths=_paths(rendered) if plan and rendered is not None else (),
             problems=tuple(map(_problem, item.problems)),
+            dump=_dump(rendered, self._policy) if plan and rendered is not None else None,
         )
         return _line(record)
 
@@ -289,6 +295,29 @@ def _aliases(workload: Workload) -> tuple[str, ...]:
     if workload.scope and short != workload.swarm_service:
         names |= {short, f"{workload.scope}/{short}"}
     return tuple(sorted(names - {workload.key, workload.short_base, ""}))
+
+
+def _dump(item: RenderedWorkload, policy: Policy) -> DumpRecord | None:
+    """Return what a template dumps for the plan of a workload; None if none does."""
+    spec, hooks = item.spec, () if item.plan is None else item.plan.hooks
+    template, container = spec.template or "", item.workload.carrier("hooks.template")
+    title = dump_title(template, container)
+    if template not in DUMP_TEMPLATES or not any(
+        _command(hook).startswith(title) for hook in hooks
+    ):
+        return None
+    return DumpRecord(
+        template,
+        spec.dump_path or "",
+        container,
+        spec.dump_database or "",
+        spec.dump_user or "",
+        (spec.exec_user or "") if policy.hook_policy is HookPolicy.ALL else "",
+    )
+
+
+def _command(hook: Hook) -> str:
+    return str(hook.settings.get("command", ""))
 
 
 def _paths(item: RenderedWorkload) -> tuple[PathRecord, ...]:

@@ -39,7 +39,16 @@ for option in "$@"; do
 done
 exec mariadb-dump "$@"
 """
-_FILES = {"opt/mysql/bin/mysqldump": _MYSQLDUMP}
+_MYSQL = b"""#!/bin/sh
+for option in "$@"; do
+  case $option in
+    --user=* | --default-character-set=* | --batch | --skip-column-names) ;;
+    *) echo "mysql: [ERROR] unknown option '$option'." >&2; exit 2 ;;
+  esac
+done
+exec mariadb "$@"
+"""
+_FILES = {"opt/mysql/bin/mysqldump": _MYSQLDUMP, "opt/mysql/bin/mysql": _MYSQL}
 _PATH = "/opt/mysql/bin:/usr/lib/postgresql/15/bin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 _FOLDERS = {"dumps": "/dumps", "data": "/data", "secrets": "/run/secrets"}

@@ -13,7 +13,7 @@ import click
 from sidecar.cli.exits import ATTENTION, FAILED, SUCCESS, worst
 from sidecar.cli.names import resolve_name, shown_names
 from sidecar.cli.options import Flag, lines_option
-from sidecar.cli.output.text import echo
+from sidecar.cli.output.text import echo, printable
 from sidecar.cli.runner.options import (
     docker_option,
     document_options,
@@ -70,6 +70,11 @@ class _Restore(click.Command):
     metavar="PATH=PLACE",
     help="Restore PATH of the snapshot, or what lies below it, to PLACE; may be repeated.",
 )
+@_flag(
+    "--database",
+    is_flag=True,
+    help="Load the dump of a template into the server that it was made of.",
+)
 @_flag("--in-place", is_flag=True, help="Replace what is there by what the snapshot holds.")
 @_flag("--stop", is_flag=True, help="Stop what uses it, also for single files; start it again.")
 @_flag("--stop-timeout", metavar="DURATION", default="10s", help="How long each has for that.")
@@ -103,6 +108,11 @@ def restore(words: tuple[str, ...], dry_run: bool, stop_timeout: str, **flags: A
 
     TIME is yesterday or 2026-11-20 (to its end), 2026-11-20T03:10 or 2026-11-20T03:10Z.
 
+    With --database the dump that a template makes is loaded into the server in the service's
+    container: it runs on, but for Redis, which starts anew. The dump is fetched and looked at
+    first, and all is shown; then you are asked, or write --yes. PostgreSQL and SQLite take it as a
+    whole or not at all; MariaDB and MySQL table by table.
+
     With --to each path lies below DIR/SERVICE as it lies in the container. With --target the
     contents of a folder lie in it, not nested; a file by its name; of several paths each by its
     full path.
@@ -120,12 +130,55 @@ def restore(words: tuple[str, ...], dry_run: bool, stop_timeout: str, **flags: A
       backrest-runner restore web /data/page.html --at yesterday
       backrest-runner restore shop/db shop/web --at 2026-11-20T03:10
       backrest-runner restore web --to
+      backrest-runner restore shop/db --database --at yesterday
     """
     from sidecar.cli.output.restore import Consent
 
-    can_ask = not flags["yes"] and sys.stdin.isatty() and sys.stderr.isatty()
+    can_ask = not flags["yes"] and _is_on_terminal()
     consent = Consent(flags["yes"], can_ask, dry_run)
-    _restore(words, flags, stop_timeout, consent)
+    if flags["database"]:
+        _load(words, flags, stop_timeout, consent)
+    else:
+        _restore(words, flags, stop_timeout, consent)
+
+
+def _is_on_terminal() -> bool:
+    return sys.stdin.isatty() and sys.stderr.isatty()
+
+
+def _load(
+    words: Sequence[str], flags: Mapping[str, Any], stop_timeout: str, consent: "Consent"
+) -> None:
+    from datetime import UTC, datetime
+
+    from sidecar.cli.output.database import check_selection, explain_interrupted_load, show_load
+    from sidecar.cli.output.restore import read_selection
+    from sidecar.lib.errors import UsageError
+    from sidecar.runner.restore.command import RestoreOptions, prepared_load
+    from sidecar.runner.settings import parse_seconds
+    from sidecar.service.signals import interruptible
+
+    now = datetime.now(UTC)
+    selection = read_selection(words, flags, os.environ, consent, now)
+    check_selection(selection, flags)
+    options = RestoreOptions(consent.is_dry, int(parse_seconds("--stop-timeout", stop_timeout)))
+    settings = build_settings(flags)
+    with interruptible(), prepared_load(settings, os.environ, selection, options) as prepared:
+        plan = prepared.plan
+        show_load(plan, now, is_dry=consent.is_dry)
+        if consent.is_dry:
+            return
+        for error in plan.obstacles:
+            raise error
+        if not consent.is_possible:
+            raise UsageError("what is there would be replaced: nothing was touched", "write --yes")
+        if consent.can_ask and not click.confirm("Load this?", default=False, err=True):
+            echo("nothing was touched", err=True)
+            raise click.exceptions.Exit(FAILED)
+        with explain_interrupted_load(plan):
+            prepared.run(force=flags["overwrite"])
+    shown = f"{plan.container.name} has the dump of snapshot {plan.dump.snapshot.short}"
+    echo(printable(f"{plan.name}: {shown}"))
 
 
 def _restore(

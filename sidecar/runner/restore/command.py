@@ -4,35 +4,53 @@ import os
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from sidecar.backrest.names import Names
 from sidecar.backrest.reading import Config, RunPlan
+from sidecar.docker.one_shot import OneShotDocker
 from sidecar.engines.base import Engine, LockRecords, Report
 from sidecar.engines.registry import all_engines
 from sidecar.lib.errors import UsageError
 from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
-from sidecar.runner.due import Scheduler
+from sidecar.runner.due import Scheduler, backup_job
 from sidecar.runner.identity import switch_user
-from sidecar.runner.journal import Journal
+from sidecar.runner.journal import Journal, RunCause
+from sidecar.runner.latest import FileLook
 from sidecar.runner.leftovers import start_leftovers
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
 from sidecar.runner.parts import engine_options, open_docker
 from sidecar.runner.plan_turns import PlanTurns
+from sidecar.runner.restore.choose import check_request, choose_snapshot
+from sidecar.runner.restore.container_paths import find_saved_path
+from sidecar.runner.restore.database import (
+    Dump,
+    DumpLoader,
+    LoadPlan,
+    ended_of,
+    fetched_dump,
+    find_dump,
+    find_server,
+    look_at,
+    survey,
+    unknown_state,
+)
+from sidecar.runner.restore.dump_file import check_whole
 from sidecar.runner.restore.group import (
     RestoreGroup,
     RestorePart,
     RestoreSelection,
+    Subject,
     find_subjects,
     in_dependency_order,
     request_of,
 )
-from sidecar.runner.restore.restore import Restorer
-from sidecar.runner.restore.turn import Turn
+from sidecar.runner.restore.restore import Obstacles, Restorer
+from sidecar.runner.restore.turn import Turn, running
 from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
 from sidecar.runner.union import Documents
 from sidecar.runner.verify.sample import SampleLimits
@@ -63,6 +81,133 @@ def prepared_restore(
     The user is not switched, whatever --puid says: only root can give files back their owners.
     Raises SidecarError where it cannot be told what would be restored.
     """
+    with _opened(settings, environ, selection, options) as context:
+        parts = []
+        for subject in in_dependency_order(context.subjects, context.containers):
+            request = request_of(subject, selection, context.documents.config.instance)
+            engine = context.engine(subject.plan)
+            restorer = context.restorer(engine)
+            parts.append(RestorePart(subject, engine, restorer, restorer.survey(request)))
+        group = RestoreGroup(
+            tuple(parts),
+            context.turn,
+            context.locks,
+            context.is_of_backrest,
+            context.documents.config.plans,
+        )
+        yield group.surveyed()
+
+
+@contextmanager
+def prepared_load(
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    selection: RestoreSelection,
+    options: RestoreOptions,
+) -> Iterator["PreparedLoad"]:
+    """Fetch the dump of a service, and return what loading it would do, for the block.
+
+    Raises SidecarError where it cannot be told what would be loaded.
+    """
+    with _opened(settings, environ, selection, options) as context:
+        subject, docker = context.subjects[0], context.containers
+        if len(context.subjects) > 1:
+            raise UsageError("--database is that of one service", "load one after the other")
+        if docker is None:
+            raise UsageError("a dump is loaded by Docker, and --docker-sock is none")
+        record = find_dump(subject.plan, subject.workload)
+        request = request_of(subject, selection, context.documents.config.instance)
+        source = find_saved_path(record.path, subject.plan, subject.workload)
+        engine = context.engine(subject.plan)
+        container = find_server(docker, record, source)
+        look = FileLook(engine, context.journal.runs, backup_job(subject.plan))
+        choice = choose_snapshot(check_request(request), engine, look, time.time())
+        folder = settings.state_directory
+        with fetched_dump(engine, choice.snapshot, source, folder) as (file, size):
+            dump = Dump(record, choice.snapshot, choice.passed_over, source, file, size)
+            check_whole(record.template, file, record.database)
+            facts = look_at(docker, container, record)
+            plan = survey(subject.plan, subject.name, dump, container, facts, docker)
+            found = Obstacles()
+            with found.noted():
+                if context.locks.is_held(plan.plan.id):
+                    raise running(plan.plan)
+            with found.noted():
+                context.check_turn(plan.plan, engine, force=request.force)
+            plan = replace(plan, obstacles=(*plan.obstacles, *found.errors))
+            yield PreparedLoad(plan, context, engine, docker)
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedLoad:
+    """A dump that was fetched, and what loading it does; `run` does it."""
+
+    plan: LoadPlan
+    context: "_RestoreContext"
+    engine: Engine
+    docker: OneShotDocker
+
+    def run(self, *, force: bool) -> None:
+        """Load it, and record it. Raises SidecarError, with nothing touched or with what is."""
+        plan, context = self.plan, self.context
+        for error in plan.obstacles:
+            raise error
+        with ExitStack() as stack:
+            if not stack.enter_context(context.locks.hold(plan.plan.id)):
+                raise running(plan.plan)
+            # A run may have become due since it was looked at, as while somebody was asked.
+            context.check_turn(plan.plan, self.engine, force=force)
+            restorer = context.restorer(self.engine)
+            state = unknown_state(plan)
+            run = stack.enter_context(restorer.recorded(plan.plan, RunCause.MANUAL, state))
+            DumpLoader(self.docker, lambda one: restorer.stopped([one], run.number)).run(plan)
+            run.ended = ended_of(plan)
+
+
+@dataclass(frozen=True, slots=True)
+class _RestoreContext:
+    """What a restore works with, and what it must not meet."""
+
+    settings: RunnerSettings
+    environ: Mapping[str, str]
+    documents: Documents
+    subjects: tuple[Subject, ...]
+    journal: Journal
+    containers: OneShotDocker | None
+    records: LockRecords
+    turn: Turn
+    locks: PlanTurns
+    stop_seconds: int
+
+    def engine(self, plan: RunPlan) -> Engine:
+        """Make the engine of a plan's repository."""
+        return make_engine(self.settings, self.environ, self.documents, plan.repo, self.records)
+
+    def restorer(self, engine: Engine) -> Restorer:
+        """Return what restores from a repository."""
+        return Restorer(engine, self.journal, self.containers, stop_seconds=self.stop_seconds)
+
+    def is_of_backrest(self, plan: RunPlan) -> bool:
+        """Return whether Backrest executes a plan."""
+        return plan.id in self.documents.backrest_plans
+
+    def check_turn(self, plan: RunPlan, engine: Engine, *, force: bool) -> None:
+        """Raise SidecarError if a run of a plan is due, unless it is to go on by force."""
+        if force:
+            return
+        if self.is_of_backrest(plan):
+            self.turn.check_backrest(plan, engine, self.documents.config.instance)
+        else:
+            self.turn.check(plan)
+
+
+@contextmanager
+def _opened(
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    selection: RestoreSelection,
+    options: RestoreOptions,
+) -> Iterator[_RestoreContext]:
     documents = load(settings.files, environ)
     config = documents.config
     names = Names(read_workloads(settings.workloads_file), [plan.id for plan in config.plans])
@@ -75,22 +220,20 @@ def prepared_restore(
         is_alone = not is_executed(settings.files.locked_folders, settings.state_directory)
         if not options.is_dry:
             start_leftovers(containers, journal, time.sleep, is_alone=is_alone)
-        parts = []
-        for subject in in_dependency_order(subjects, containers):
-            request = request_of(subject, selection, config.instance)
-            engine = make_engine(settings, environ, documents, subject.plan.repo, records)
-            restorer = Restorer(engine, journal, containers, stop_seconds=options.stop_seconds)
-            parts.append(RestorePart(subject, engine, restorer, restorer.survey(request)))
         zone, _ = local_zone(environ)
         folder = settings.config.absolute().parent
-        group = RestoreGroup(
-            tuple(parts),
+        yield _RestoreContext(
+            settings,
+            environ,
+            documents,
+            subjects,
+            journal,
+            containers,
+            records,
             Turn(journal, Scheduler(zone), not is_alone, folder, time.time),
             PlanTurns(settings.state_directory),
-            lambda plan: plan.id in documents.backrest_plans,
-            config.plans,
+            options.stop_seconds,
         )
-        yield group.surveyed()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
+from sidecar.backrest.reading import RunPlan
 from sidecar.docker.failures import DockerError
 from sidecar.docker.models import Container
 from sidecar.docker.usage import is_within
@@ -69,6 +70,7 @@ from sidecar.runner.rights import GRANTABLE, Capability, Rights
 _MOUNTS = Path("/proc/self/mountinfo")
 _log = logging.getLogger(__name__)
 _OPENS = "which opens what belongs to others: grant it (cap_add: [DAC_OVERRIDE])"
+_EITHER = "what was there is there, or all that was restored"
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
 
@@ -231,9 +233,10 @@ class Restorer:
         return plan
 
     @contextlib.contextmanager
-    def recorded(self, plan: RestorePlan, trigger: RunCause) -> Iterator["RecordedRun"]:
-        """Record a run for the block, and how that ends."""
-        subject = plan.request.plan
+    def recorded(
+        self, subject: RunPlan, trigger: RunCause, state: str = _EITHER
+    ) -> Iterator["RecordedRun"]:
+        """Record a run for the block, and how that ends; `state` is told if it is interrupted."""
         job = Job(JobKind.RESTORE, subject.id, subject.repo)
         run = RecordedRun(self._begin(job, trigger))
         try:
@@ -243,10 +246,8 @@ class Restorer:
             run.ended = replace(run.ended, failure=failure, reason=str(error))
             raise
         except BaseException:
-            reason = "interrupted: what was there is there, or all that was restored"
-            run.ended = Ended(
-                RunOutcome.CANCELLED, 0.0, failure=FailureClass.INTERRUPTED, reason=reason
-            )
+            reason, failure = f"interrupted: {state}", FailureClass.INTERRUPTED
+            run.ended = Ended(RunOutcome.CANCELLED, 0.0, failure=failure, reason=reason)
             raise
         finally:
             run.ended = replace(run.ended, at=self._now())
@@ -425,7 +426,9 @@ def run_together(
     """
     restorer = parts[0][0]
     with contextlib.ExitStack() as records:
-        runs = [records.enter_context(one.recorded(plan, trigger)) for one, plan in parts]
+        runs = [
+            records.enter_context(one.recorded(plan.request.plan, trigger)) for one, plan in parts
+        ]
         with _as_restore_errors(), contextlib.ExitStack() as stack:
             settled = [(one, one.settled(plan)) for one, plan in parts]
             staged = [one.stage(plan, stack, report_of(plan)) for one, plan in settled]

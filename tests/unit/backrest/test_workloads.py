@@ -7,6 +7,7 @@ import pytest
 
 from sidecar.backrest.workloads import (
     LARGEST,
+    DumpRecord,
     MountRecord,
     PathRecord,
     ProblemRecord,
@@ -32,7 +33,8 @@ DB = WorkloadRecord(
     paths=(PathRecord("/data", "/v/db", "/mnt/db"),),
     problems=(ProblemRecord("keep.invalid", "error", "keep: no", "write days=7", "backrest.keep"),),
 )
-GONE = WorkloadRecord("shop/web", "web", "shop", "web", ("shop/a", "a"), is_gone=True)
+DUMP = DumpRecord("postgres-dump", "/dumps/all.sql", "shop-web-1", "shop", "app", "postgres")
+GONE = WorkloadRecord("shop/web", "web", "shop", "web", ("shop/a", "a"), is_gone=True, dump=DUMP)
 
 
 def content_of(*workloads: Any, version: Any = 1) -> bytes:

@@ -6,8 +6,11 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
+import pytest
+
 from sidecar.backrest.document import parse_document
 from sidecar.backrest.workloads import (
+    DumpRecord,
     MountRecord,
     PathRecord,
     ProblemRecord,
@@ -16,7 +19,7 @@ from sidecar.backrest.workloads import (
     parse_workloads,
 )
 from sidecar.docker.models import Container, Inventory, Mount, Volume
-from sidecar.labels.policy import Policy
+from sidecar.labels.policy import HookPolicy, Policy
 from sidecar.planner.ids import Owner
 from sidecar.planner.lifecycle import PlanHistory
 from sidecar.planner.propose import DesiredState, Planner, Proposal, propose
@@ -106,6 +109,50 @@ def test_a_workload_is_recorded_with_its_plan_and_its_data() -> None:
         problem.severity,
         problem.label,
     )
+
+
+DUMP = {"hooks__template": "postgres-dump", "dump__path": "/data/all.sql"}
+
+
+def test_what_a_template_dumps_is_recorded() -> None:
+    """Names and a path: what the labels say, and no secret."""
+    given = {**DUMP, "dump__database": "shop", "dump__user": "app", "exec__user": "postgres"}
+    database = container("media-db-1", volume("db"), service="db", enable="true", **given)
+
+    [record] = records_of(desired_of(database))
+
+    assert record.dump == DumpRecord(
+        "postgres-dump", "/data/all.sql", "media-db-1", "shop", "app", "postgres"
+    )
+
+
+def test_who_dumps_is_taken_from_labels_only_where_they_may_say_it() -> None:
+    """The policy allows templates, and no user."""
+    given = {**DUMP, "exec__user": "postgres"}
+    database = container("media-db-1", volume("db"), service="db", enable="true", **given)
+    policy = replace(PLAIN, hook_policy=HookPolicy.TEMPLATES)
+
+    [record] = records_of(desired_of(database, policy=policy))
+
+    assert record.dump == DumpRecord("postgres-dump", "/data/all.sql", "media-db-1")
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        {},
+        {"hooks__template": "stop-start"},
+        {"hooks__template": "stop-start", "dump__path": "/data/all.sql"},
+        {"hooks__template": "postgres-dump"},
+    ],
+)
+def test_where_no_template_dumps_none_is_recorded(labels: dict[str, str]) -> None:
+    """Nor where its labels are wrong, so that there is no hook."""
+    database = container("media-db-1", volume("db"), service="db", enable="true", **labels)
+
+    [record] = records_of(desired_of(database))
+
+    assert record.dump is None
 
 
 def test_data_in_no_plan_is_recorded_with_why() -> None:
