@@ -90,8 +90,9 @@ def test_the_doctor_finds_nothing_wrong_and_the_health_is_good(
 
     assert " 0 warning, 0 failure" in said
     assert "both are in Europe/Berlin" in said
-    # The plan of Backrest's own document runs at night.
-    assert "shop/web" in stack.sidecar("status", status=3)
+    for name in ("shop/web", "backup/backrest"):
+        stack.sidecar("backup", name)
+    assert "2 of 2 services protected" in stack.sidecar("status")
     sidecar = container_of(stack_client, "backup", "sidecar")
     wait_until(lambda: health_of(stack_client, sidecar) == "healthy", "a healthy sidecar")
     wait_until(lambda: health_of(stack_client, "backrest") == "healthy", "a healthy Backrest")
