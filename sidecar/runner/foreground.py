@@ -174,7 +174,7 @@ def run_dry(
     config = documents.config
     engine = make_engine(settings, environ, documents, job.repo)
     plan = config.plan(job.subject) or RunPlan(job.subject, job.repo)
-    if (refused := refuse_links(plan.paths)) is not None:
+    if (refused := refuse_links(plan, settings.workloads_file)) is not None:
         return refused
     found = engine.preview(plan, config.instance, report)
     is_absent = found.failure is FailureClass.REPO_NOT_FOUND

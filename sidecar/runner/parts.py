@@ -221,6 +221,7 @@ def assemble(
             lock_wait=settings.running.lock_wait,
             plans=plans,
             retries=RetryRules(scheduler, document, is_possible=retries),
+            workloads=settings.workloads_file,
         )
         session = Session(
             journal,

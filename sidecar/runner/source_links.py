@@ -1,16 +1,21 @@
-"""Paths of a plan that are symbolic links: a backup saves the link, not what it leads to.
+"""Symbolic links in the place of a plan's paths, and on the way to them.
 
-A link is never resolved: what runs in a container may have put it there, to have another's data
-read, and written through it by a restore.
+Of a path that is a link a backup saves the link, not what it leads to. It is never resolved: what
+runs in a container may have put it there, to have another's data read, and written through it by a
+restore. So may it with a folder above a path, within a mount of its own: that one a backup would
+follow.
 """
 
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
+from sidecar.backrest.reading import RunPlan
 from sidecar.docker.usage import is_within
 from sidecar.engines.base import CommandResult, FailureClass, failed
+from sidecar.runner.workload_names import read_workloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,18 +26,60 @@ class SourceLink:
     target: str
 
 
-def refuse_links(paths: Sequence[str]) -> CommandResult | None:
-    """Return the failure of a backup of these paths; None if what they lead to is saved too."""
-    found = find_links(paths)
-    if not found:
-        return None
-    said = "; ".join(
+def refuse_links(plan: RunPlan, workloads: Path | None = None) -> CommandResult | None:
+    """Return the failure of a backup that would save a link, or follow one out of a mount.
+
+    None if what links lead to is saved too. `workloads` is the sidecar's file that tells mounts:
+    whoever writes into it can have more refused by it, and nothing less.
+    """
+    said = [
         f"{one.path} is a link to {one.target}: the link would be saved, not what it leads to "
-        f"→ name {one.target} among the plan's paths instead, by label as "
-        f"paths.include=host:{one.target}"
-        for one in found
+        f"→ {_remedy(one)}"
+        for one in find_links(plan.paths)
+    ]
+    said += [
+        f"a link on the way to {one.path} leads out of its mount, to {one.target}: what runs "
+        f"in the container may have put it there → remove it, or, if it is yours, {_remedy(one)}"
+        for one in _find_ways_out(plan, workloads)
+    ]
+    if not said:
+        return None
+    return failed(FailureClass.SOURCE_IS_LINK, f"source-is-link: {'; '.join(said)}")
+
+
+def _remedy(link: SourceLink) -> str:
+    return (
+        f"name {link.target} among the plan's paths instead, by label as "
+        f"paths.include=host:{link.target}"
     )
-    return failed(FailureClass.SOURCE_IS_LINK, f"source-is-link: {said}")
+
+
+def _find_ways_out(plan: RunPlan, workloads: Path | None) -> Iterator[SourceLink]:
+    """Yield the paths that lie within a known mount by name, and elsewhere by a link above."""
+    paths = [os.path.normpath(path) for path in plan.paths if "\0" not in path]
+    led = [SourceLink(path, real) for path in paths if (real := _followed(path)) != path]
+    if not led or workloads is None:
+        return
+    mounts = [
+        os.path.normpath(mount.seen)
+        for workload in read_workloads(workloads)
+        if workload.plan == plan.id
+        for mount in workload.mounts
+        if mount.seen.startswith("/")
+    ]
+    for link in led:
+        others = (path for path in paths if path != link.path)
+        around = (mount for mount in mounts if link.path != mount and is_within(link.path, mount))
+        if any(not is_within(link.target, os.path.realpath(mount)) for mount in around) and not any(
+            is_within(link.target, os.path.realpath(other)) for other in others
+        ):
+            yield link
+
+
+def _followed(path: str) -> str:
+    """Return where a normal path is by the links above it."""
+    above, name = os.path.split(path)
+    return os.path.join(os.path.realpath(above), name)  # noqa: PTH118 - of any bytes
 
 
 def find_links(paths: Sequence[str]) -> tuple[SourceLink, ...]:

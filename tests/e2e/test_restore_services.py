@@ -378,6 +378,23 @@ def test_while_a_run_is_due_nothing_is_restored(plain: Shop) -> None:
     assert plain.old("web") == plain.held("web")
 
 
+def test_neither_run_nor_dry_run_reads_through_a_link_out_of_the_mount(plain: Shop) -> None:
+    """What runs in the container has put another's folder above the path of its own plan."""
+    folders = [plain.data(service) / "above" for service in ("web", "db")]
+    for folder in folders:
+        (folder / "saved").mkdir(parents=True)
+        (folder / "saved" / "file").write_text("x")
+    plain.write(paths=[f"{folders[0]}/saved"])
+    assert 0 == plain.run("run", "shop/web").exit_code
+    shutil.rmtree(folders[0])
+    folders[0].symlink_to(folders[1])
+
+    for words in ((), ("--dry-run",)):
+        refused = plain.run("run", "shop/web", *words)
+        assert 0 != refused.exit_code
+        assert f"leads out of its mount, to {folders[1]}/saved" in refused.output
+
+
 def test_a_run_waits_for_a_restore(plain: Shop) -> None:
     """It is not begun meanwhile, and says why."""
     with PlanTurns(plain.state).hold("auto_web"):

@@ -14,6 +14,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Protocol
 
 from sidecar.backrest.reading import Config
@@ -62,6 +63,7 @@ class SessionOptions:
         grace: seconds that a program has to end after it was asked to.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
         retries: what is tried again.
+        workloads: the sidecar's file that tells in which mounts the paths of plans lie.
         now: gives unix seconds.
         stopping: is set by `Session.stop`, and waited for.
     """
@@ -72,6 +74,7 @@ class SessionOptions:
     grace: float = 10.0
     lock_wait: float = 0.0
     retries: RetryRules = field(default_factory=RetryRules)
+    workloads: Path | None = None
     now: Callable[[], float] = time.time
     stopping: threading.Event = field(default_factory=threading.Event)
 
@@ -107,6 +110,7 @@ class Session:
             options.stopping,
             options.retries,
             options.lock_wait,
+            options.workloads,
         )
 
     def stop(self) -> None:

@@ -9,6 +9,7 @@ import shlex
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sidecar.backrest.plan import OnError, Retention
 from sidecar.backrest.reading import Repo, RunPlan
@@ -91,6 +92,7 @@ class AttemptContext:
         stopping: is set when the runner is asked to end.
         lock_wait: seconds that others' locks are waited for, before anything is stopped.
         retries: what is tried again.
+        workloads: the sidecar's file that tells in which mounts the paths of plans lie.
     """
 
     journal: Journal
@@ -101,6 +103,7 @@ class AttemptContext:
     stopping: threading.Event
     retries: RetryRules
     lock_wait: float = 0.0
+    workloads: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -247,7 +250,7 @@ class Attempt:
 
     def _refuse_links(self) -> CommandResult | None:
         plan = self.scope.plan
-        return None if plan is None else refuse_links(plan.paths)
+        return None if plan is None else refuse_links(plan, self.context.workloads)
 
     def _await_locks(self) -> CommandResult | None:
         """Wait until the repository is free; return why it is not, or why it has no engine."""
