@@ -148,6 +148,22 @@ def wide_flag(option: Callable[..., Decorator], more: str = "") -> Decorator:
     return option("--wide", "is_wide", is_flag=True, help=help_text)
 
 
+def table_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the flag that chooses between a table and JSON."""
+    return option(
+        "--output",
+        type=click.Choice(["table", "json"]),
+        default="table",
+        help="Form of the result on standard output.",
+    )
+
+
+def watch_flag(option: Callable[..., Decorator]) -> Decorator:
+    """Return the flag of what is shown by `watch.show_answer`."""
+    help_text = "Show it anew every ten seconds, until Ctrl-C."
+    return option("--watch", "is_watched", is_flag=True, help=help_text)
+
+
 def sidecar_dir_flag(option: Callable[..., Decorator]) -> Decorator:
     """Return the runner's flag of the sidecar's state directory."""
     return option(

@@ -132,7 +132,7 @@ class Memory:
         if self.directory is None:
             return self._state
         with self._lock:
-            signature = _signature(self.directory / _FILE)
+            signature = file_signature(self.directory / _FILE)
             if signature != self._seen:
                 self._state, self._seen = _load(self.directory / _FILE), signature
             return self._state
@@ -193,7 +193,7 @@ class Memory:
             return
         try:
             write_in_turn(self.directory, _FILE, content)
-            self._seen = _signature(self.directory / _FILE)
+            self._seen = file_signature(self.directory / _FILE)
             self.is_saved, self._is_logged = True, False
         except OSError as error:
             self.is_saved = False
@@ -221,7 +221,8 @@ def write_in_turn(directory: Path, name: str, content: bytes) -> None:
     write_small(directory, name, content, durable=True)
 
 
-def _signature(path: Path) -> tuple[int, ...]:
+def file_signature(path: Path) -> tuple[int, ...]:
+    """Return what changes when a file is replaced or written; empty where there is none."""
     try:
         found = path.stat()
     except OSError:

@@ -20,7 +20,7 @@ from sidecar.lib.log import log_event
 from sidecar.lib.read_file import read_file
 from sidecar.planner.propose import DesiredState, Proposal
 from sidecar.planner.records import WorkloadRecords, gone_plans
-from sidecar.reconciler.state import Memory, write_in_turn
+from sidecar.reconciler.state import Memory, file_signature, write_in_turn
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class WorkloadsFile:
         directory = self._memory.directory
         if directory is None or self._memory.is_read_only:
             return
-        is_seen = _signature(directory / NAME) == self._seen != ()
+        is_seen = file_signature(directory / NAME) == self._seen != ()
         if is_seen and proposal is self._proposal:
             return
         self._gone = self._records_of(gone_plans(proposal, desired), directory / NAME)
@@ -70,7 +70,7 @@ class WorkloadsFile:
             with self._memory.turn():
                 if _content(path) != content:
                     write_in_turn(directory, NAME, content)
-            self._seen, self._is_logged = _signature(path), False
+            self._seen, self._is_logged = file_signature(path), False
         except OSError as error:
             self._seen = ()
             if not self._is_logged:
@@ -91,11 +91,3 @@ def _content(path: Path) -> bytes:
     with suppress(OSError):
         return read_file(path, LARGEST)
     return b""
-
-
-def _signature(path: Path) -> tuple[int, ...]:
-    try:
-        found = path.stat()
-    except OSError:
-        return ()
-    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)

@@ -40,7 +40,7 @@ def refuse_links(plan: RunPlan, workloads: Path | None = None) -> CommandResult 
     said += [
         f"a link on the way to {one.path} leads out of its mount, to {one.target}: what runs "
         f"in the container may have put it there → remove it, or, if it is yours, {_remedy(one)}"
-        for one in _find_ways_out(plan, workloads)
+        for one in _find_outside(plan, workloads)
     ]
     if not said:
         return None
@@ -54,7 +54,7 @@ def _remedy(link: SourceLink) -> str:
     )
 
 
-def _find_ways_out(plan: RunPlan, workloads: Path | None) -> Iterator[SourceLink]:
+def _find_outside(plan: RunPlan, workloads: Path | None) -> Iterator[SourceLink]:
     """Yield the paths that lie within a known mount by name, and elsewhere by a link above."""
     paths = [os.path.normpath(path) for path in plan.paths if "\0" not in path]
     led = [SourceLink(path, real) for path in paths if (real := _followed(path)) != path]

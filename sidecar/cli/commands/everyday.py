@@ -22,7 +22,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import ATTENTION, SUCCESS, status_of_operation
-from sidecar.cli.options import Flag, lines_option
+from sidecar.cli.options import Flag, lines_option, table_flag, watch_flag, wide_flag
 from sidecar.cli.output.text import echo
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
@@ -30,14 +30,9 @@ from sidecar.reconciler.settings import ReconcilerSettings, parse_duration
 
 @click.command()
 @documents_option
-@option("--wide", "is_wide", is_flag=True, help="Show the ids of plans and repositories, too.")
-@option("--watch", "is_watched", is_flag=True, help="Show it anew every ten seconds, until Ctrl-C.")
-@option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Form of the result on standard output.",
-)
+@wide_flag(option, " and repositories")
+@watch_flag(option)
+@table_flag(option)
 @option("--timezone", help="The runner's time zone.  [default: its container's TZ, else ours]")
 @access_options
 @docker_option
@@ -61,18 +56,14 @@ def status(
       backrest-sidecar status --watch
       backrest-sidecar status --output json
     """
+    from sidecar.cli.output.watch import show_answer
+
     settings = build_settings(flags)
 
     def read() -> tuple[str, int]:
         return read_status(settings, timezone, output, is_wide=is_wide)
 
-    if is_watched:
-        from sidecar.cli.output.watch import watch
-
-        raise click.exceptions.Exit(watch(read))
-    text, result = read()
-    echo(text, form=output)
-    raise click.exceptions.Exit(result)
+    raise click.exceptions.Exit(show_answer(read, output, is_watched=is_watched))
 
 
 def read_status(

@@ -21,7 +21,7 @@ from sidecar.cli.commands.options import (
 )
 from sidecar.cli.commands.settings import build_settings
 from sidecar.cli.exits import FAILED
-from sidecar.cli.options import all_checks_option
+from sidecar.cli.options import all_checks_option, table_flag
 from sidecar.cli.output.text import echo
 
 
@@ -65,12 +65,7 @@ def daemon(**flags: Any) -> None:
 @documents_option
 @option("--fix", is_flag=True, help="Put in order what is safe to put in order, and say so.")
 @all_checks_option
-@option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Form of the result on standard output.",
-)
+@table_flag(option)
 @watch_options
 @apply_options
 @access_options

@@ -18,6 +18,15 @@ SECONDS = 10.0
 _ENTER, _LEAVE, _HOME = "\x1b[?1049h\x1b[?25l", "\x1b[?25h\x1b[?1049l", "\x1b[H\x1b[2J"
 
 
+def show_answer(read: Callable[[], tuple[str, int]], form: str, *, is_watched: bool) -> int:
+    """Show what is read, once or again and again; return its exit status. See `watch`."""
+    if is_watched:
+        return watch(read)
+    text, status = read()
+    echo(text, form=form)
+    return status
+
+
 def watch(read: Callable[[], tuple[str, int]], seconds: float = SECONDS) -> int:
     """Show what is read, anew each so many seconds, until SIGINT, SIGTERM or SIGHUP.
 

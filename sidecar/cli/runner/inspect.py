@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from sidecar.cli.names import resolve_name, shown_names
-from sidecar.cli.options import wide_flag
+from sidecar.cli.options import table_flag, wide_flag
 from sidecar.cli.output.terminal import terminal_width
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
@@ -18,12 +18,7 @@ from sidecar.cli.runner.options import (
 )
 from sidecar.cli.runner.settings import build_settings, read_names_for
 
-output_option = option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Form of the result on standard output.",
-)
+output_option = table_flag(option)
 
 
 @click.command()

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from sidecar.cli.exits import FAILED
-from sidecar.cli.options import all_checks_option
+from sidecar.cli.options import all_checks_option, table_flag
 from sidecar.cli.output.text import echo
 from sidecar.cli.runner.options import (
     document_options,
@@ -63,12 +63,7 @@ def daemon(**flags: Any) -> None:
 @document_options
 @program_options
 @all_checks_option
-@option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Form of the result on standard output.",
-)
+@table_flag(option)
 @log_options_at("error")
 def doctor(is_all: bool, output: str, **flags: Any) -> None:
     """Check restic and each repository, and what else backups need; show what is wrong.

@@ -9,8 +9,7 @@ import click
 
 from sidecar.cli.backrest_log import build_login, read_log
 from sidecar.cli.exits import ATTENTION, SUCCESS
-from sidecar.cli.options import wide_flag
-from sidecar.cli.output.text import echo
+from sidecar.cli.options import table_flag, watch_flag, wide_flag
 from sidecar.cli.runner.options import (
     access_options,
     document_options,
@@ -36,13 +35,8 @@ _KEEP_HINT = "start it, or ask `backrest-sidecar status`, which looks for itself
 @click.command()
 @document_options
 @wide_flag(option, " and repositories")
-@option("--watch", "is_watched", is_flag=True, help="Show it anew every ten seconds, until Ctrl-C.")
-@option(
-    "--output",
-    type=click.Choice(["table", "json"]),
-    default="table",
-    help="Form of the result on standard output.",
-)
+@watch_flag(option)
+@table_flag(option)
 @grace_option
 @access_options
 @log_options
@@ -61,18 +55,14 @@ def status(output: str, is_wide: bool, is_watched: bool, **flags: Any) -> None:
       backrest-runner status --watch
       backrest-runner status --output json
     """
+    from sidecar.cli.output.watch import show_answer
+
     settings, login = build_settings(flags), build_login(flags, VARIABLE)
 
     def read() -> tuple[str, int]:
         return _read(settings, login, output, is_wide=is_wide)
 
-    if is_watched:
-        from sidecar.cli.output.watch import watch
-
-        raise click.exceptions.Exit(watch(read))
-    text, result = read()
-    echo(text, form=output)
-    raise click.exceptions.Exit(result)
+    raise click.exceptions.Exit(show_answer(read, output, is_watched=is_watched))
 
 
 def _read(
