@@ -61,7 +61,7 @@ def test_without_the_list_of_a_sidecar_plans_are_shown(parts: RunnerFolder) -> N
     done = parts.run("status")
     assert 3 == done.returncode
     assert done.stdout.splitlines()[-1].endswith(
-        "in no plan: – (no sidecar tells which mounts there are)"
+        "in no plan: – (no daemon of backrest-sidecar runs here to tell which mounts there are)"
     )
 
     (parts.config.parent / ".sidecar").mkdir()

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from sidecar.backrest.workloads import WorkloadRecord
     from sidecar.reconciler.settings import BackrestLogin
 
-_NO_SIDECAR = "no sidecar tells which mounts there are"
+_NO_SIDECAR = "no daemon of backrest-sidecar runs here to tell which mounts there are"
 _NOT_KEPT = "services that came lately may be missing: no daemon of the sidecar keeps the list"
 _KEEP_HINT = "start it, or ask `backrest-sidecar status`, which looks for itself"
 

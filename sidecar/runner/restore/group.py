@@ -75,7 +75,7 @@ def find_subjects(selection: RestoreSelection, config: Config, names: Names) -> 
     if selection.repo:
         found = [NamedPlan(name) for name in selection.names]
     else:
-        found = [one for name in selection.names for one in names.find_all(name)]
+        found = [one for name in selection.names for one in _find(name, selection, names)]
     subjects = {}
     for one in found:
         plan = config.plan(one.plan)
@@ -88,6 +88,17 @@ def find_subjects(selection: RestoreSelection, config: Config, names: Names) -> 
     if len(several) > 1:
         _refuse_for_several(selection)
     return several
+
+
+def _find(name: str, selection: RestoreSelection, names: Names) -> list[NamedPlan]:
+    """Return the plans that a name means. Raises UsageError, also for a path without its slash."""
+    try:
+        return names.find_all(name)
+    except UsageError as error:
+        if name == selection.names[0]:
+            raise
+        hint = f"{error.hint}; a path in the container is written from the root: /{name}"
+        raise UsageError(error.message, hint) from error
 
 
 def _refuse_for_several(selection: RestoreSelection) -> None:

@@ -73,6 +73,16 @@ def test_a_name_that_means_nothing_is_told_with_what_comes_near(name: str, hint:
     assert hint in caught.value.hint
 
 
+def test_a_path_without_its_slash_is_taken_for_a_name_and_told_so() -> None:
+    """The first word is a service, whatever it looks like."""
+    with pytest.raises(UsageError) as error:
+        find_subjects(selection("shop/web", "data/page"), CONFIG, NAMES)
+    assert error.value.hint.endswith("a path in the container is written from the root: /data/page")
+    with pytest.raises(UsageError) as error:
+        find_subjects(selection("data/page"), CONFIG, NAMES)
+    assert "from the root" not in error.value.hint
+
+
 @pytest.mark.parametrize(
     "usual",
     [
