@@ -136,6 +136,15 @@ class WorkloadRecord:
         mount = max(roots, key=lambda one: len(one.path))
         return mount.seen and (mount.seen.rstrip("/") + path[len(mount.path.rstrip("/")) :])
 
+    def around(self, path: str) -> str:
+        """Return the outermost known mount around a path, both as the runner sees them.
+
+        No container can put anything in its place, as it can with folders within. Where none is
+        known, the path itself.
+        """
+        roots = (one.seen for one in self.mounts if one.seen.strip("/"))
+        return min((root for root in roots if _is_under(path, root)), key=len, default=path)
+
 
 _Record: TypeAlias = MountRecord | PathRecord | ProblemRecord | DumpRecord | WorkloadRecord
 

@@ -82,14 +82,18 @@ def _line_beside(
 
 
 def _paths_of(settings: ReconcilerSettings, names: Iterable[str]) -> tuple[str, ...]:
-    """Return the paths of the plans that are named, as Backrest sees them. Raises UsageError."""
+    """Return where data of the plans that are named lies, as Backrest sees it. Raises UsageError.
+
+    Of mounts those as a whole: Docker follows a link that a container has put within one.
+    """
     plans = read_plans(settings)
     known = Names(read_workloads(settings.state_directory / NAME), list(plans))
     paths: list[str] = []
     for name in names:
         for one in known.find_all(name):
             listed = plans[one.plan].get("paths")
-            paths += [path for path in listed if isinstance(path, str)] if listed else []
+            held = [path for path in listed if isinstance(path, str)] if listed else []
+            paths += held if one.workload is None else map(one.workload.around, held)
     return tuple(paths)
 
 

@@ -1,8 +1,8 @@
 """A container of its own for a restore where this one can only read what it restores.
 
 The Compose files mount the data read-only into the runner, so that no mistake in a hook can
-damage it. A restore gets a container that lives as long as it does, and in which the paths of the
-plans that are restored, and no others, can be written.
+damage it. A restore gets a container that lives as long as it does, and in which the mounts that
+hold what is restored, and no others, can be written.
 """
 
 import os

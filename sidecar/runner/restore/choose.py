@@ -38,6 +38,10 @@ class ReadOnlyPlaceError(RestoreError):
     """A place is mounted so that it can only be read."""
 
 
+class LinkedPlaceError(RestoreError):
+    """A symbolic link lies on the way to a place."""
+
+
 @dataclass(frozen=True, slots=True)
 class RestoreRequest:
     """What somebody wants restored.

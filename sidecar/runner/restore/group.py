@@ -16,12 +16,13 @@ from sidecar.runner.journal import Ended
 from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.restore.choose import (
     LATEST,
+    LinkedPlaceError,
     ReadOnlyPlaceError,
     RestoreError,
     RestoreRequest,
 )
 from sidecar.runner.restore.container_paths import find_saved_path, paths_inside
-from sidecar.runner.restore.places import free_at, measure_space
+from sidecar.runner.restore.places import ExistingTarget, free_at, measure_space
 from sidecar.runner.restore.restore import (
     Obstacles,
     RestoreControl,
@@ -61,6 +62,10 @@ class Subject:
     plan: RunPlan
     name: str
     workload: WorkloadRecord | None = None
+
+    def around(self, path: str) -> str:
+        """Return the mount around a path of the plan, as far as it is known."""
+        return path if self.workload is None else self.workload.around(path)
 
     @property
     def folder(self) -> str:
@@ -165,6 +170,13 @@ class RestorePart:
         """Whether data is restored to where it lives."""
         return not self.plan.request.target
 
+    @property
+    def meets_link(self) -> bool:
+        """Whether a symbolic link is on the way to a place, or where a folder is to be."""
+        return any(isinstance(error, LinkedPlaceError) for error in self.plan.obstacles) or any(
+            step.item.is_folder and step.existing is ExistingTarget.LINK for step in self.plan.steps
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class RestoreGroup:
@@ -200,9 +212,16 @@ class RestoreGroup:
 
     @property
     def unwritable(self) -> tuple[str, ...]:
-        """The paths of plans in which something is to be written, and which can only be read."""
+        """The places in which something is to be written, and which can only be read.
+
+        Of mounts those as a whole: whoever starts a container that may write there follows
+        links, and what a container has put in the place of a folder would be written to. For the
+        same reason there are none where a link was seen.
+        """
+        if any(part.meets_link for part in self.parts):
+            return ()
         return tuple(
-            root
+            part.subject.around(root)
             for part in self.parts
             for root in map(posixpath.normpath, part.subject.plan.paths)
             if part.is_in_place

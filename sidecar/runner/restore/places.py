@@ -13,6 +13,7 @@ from sidecar.docker.usage import is_within
 from sidecar.engines.base import FailureClass
 from sidecar.lib.text import render_size
 from sidecar.runner.restore.choose import (
+    LinkedPlaceError,
     ReadOnlyPlaceError,
     RestoreError,
     RestoreItem,
@@ -128,7 +129,7 @@ def check_links(item: RestoreItem, request: RestoreRequest, sources: Iterable[st
     below = [one for one in (way, *way.parents) if any(is_within(str(one), root) for root in roots)]
     for one in reversed(below):
         if one.is_symlink() and str(one) != request.target:
-            raise RestoreError(
+            raise LinkedPlaceError(
                 f"{one} is a symbolic link now, and a folder in the snapshot: nothing was touched",
                 "put the folder back in its place, or restore to a --target",
             )

@@ -51,6 +51,23 @@ def test_what_is_written_is_read_again() -> None:
     assert b'"service": "web", "project": "shop"' in content.splitlines()[2]
 
 
+@pytest.mark.parametrize(
+    ("path", "around"),
+    [
+        ("/mnt/db/base", "/mnt/db"),
+        ("/mnt/db", "/mnt/db"),
+        ("/mnt/db/wal/1", "/mnt/db"),
+        ("/mnt/dbx", "/mnt/dbx"),
+    ],
+)
+def test_the_outermost_mount_around_a_path_is_found(path: str, around: str) -> None:
+    """The root is none: whoever names it would have everything."""
+    seen = ("/mnt/db/wal", "/mnt/db", "/", "")
+    mounts = tuple(MountRecord("/data", seen=one) for one in seen)
+
+    assert around == WorkloadRecord("media/db", "db", mounts=mounts).around(path)
+
+
 def test_no_workload_is_a_file_too() -> None:
     """Where nothing is labelled."""
     assert () == parse_workloads(render_workloads([]))

@@ -8,7 +8,7 @@ from typing import Any, Self
 import pytest
 
 from sidecar import __version__
-from sidecar.backrest.workloads import NAME, WorkloadRecord, render_workloads
+from sidecar.backrest.workloads import NAME, MountRecord, WorkloadRecord, render_workloads
 from sidecar.docker.run_line import ContainerTemplate, template_of
 from sidecar.lib.errors import UsageError
 from sidecar.reconciler.restore_line import find_restore_line
@@ -120,6 +120,19 @@ def test_beside_backrest_alone_a_container_of_its_own_does(
     assert "s3cret" not in line
     assert "/mnt/v/d" not in line
     assert "--volume /mnt/v/d:/userdata/d --volume /mnt/v/w:/userdata/w" in project
+
+
+def test_a_mount_can_be_written_as_a_whole(
+    settings: ReconcilerSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Docker follows a link that the container has put in the place of a folder of a plan."""
+    mounts = (MountRecord("/data", seen="/userdata"),)
+    record = WorkloadRecord("shop/web", "web", "shop", plan="auto_w", mounts=mounts)
+    (settings.config.parent / ".sidecar" / NAME).write_bytes(render_workloads([record]))
+    line, _ = line_of(settings, monkeypatch, BACKREST)
+
+    assert "--volume /mnt/v:/userdata " in line
+    assert "/userdata/w" not in line
 
 
 def test_what_there_is_not_is_told(

@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 
 from sidecar.backrest.reading import RunPlan
+from sidecar.backrest.workloads import MountRecord, WorkloadRecord
 from sidecar.docker.failures import DockerError
 from sidecar.docker.run_line import template_of
 from sidecar.engines.base import Snapshot
 from sidecar.runner.restore import another_container
 from sidecar.runner.restore.another_container import MARK, find_command
 from sidecar.runner.restore.choose import (
+    LinkedPlaceError,
     ReadOnlyPlaceError,
     RestoreError,
     RestoreItem,
@@ -91,6 +93,31 @@ def test_only_what_is_restored_can_be_written_there() -> None:
     assert f"{MARK}=1" in command
     assert "KEY" in command
     assert (FULL,) == group.in_another().parts[0].plan.obstacles
+
+
+@pytest.mark.usefixtures("docker")
+def test_a_mount_can_be_written_there_as_a_whole() -> None:
+    """Docker follows links: one in the place of a folder within it would lead anywhere."""
+    group = group_of(ReadOnlyPlaceError("/v/www can only be read here"))
+    mounts = tuple(MountRecord("/data", seen=seen) for seen in ("/v/www", "/v", "/v/other", "/"))
+    workload = WorkloadRecord("shop/web", "web", plan="web", mounts=mounts)
+    subject = replace(group.parts[0].subject, workload=workload)
+    known = replace(group, parts=(replace(group.parts[0], subject=subject),))
+    command = find_command(SETTINGS, {}, known, ("web",))
+
+    assert ["/host/v:/v"] == [after for word, after in pairwise(command) if word == "--volume"]
+
+
+@pytest.mark.usefixtures("docker")
+def test_none_is_made_where_a_link_was_seen() -> None:
+    """It would not be seen from within: there is the folder that it leads to."""
+    read_only = ReadOnlyPlaceError("/v/www can only be read here")
+    assert () == find_command(SETTINGS, {}, group_of(read_only, LinkedPlaceError("a link")), ())
+    group = group_of(read_only)
+    item = RestoreItem("/v/www", "/v/www", is_folder=True)
+    step = Step(item, ExistingTarget.LINK, Effect.REPLACE)
+    part = replace(group.parts[0], plan=replace(group.parts[0].plan, steps=(step,)))
+    assert () == find_command(SETTINGS, {}, replace(group, parts=(part,)), ())
 
 
 @pytest.mark.usefixtures("docker")
