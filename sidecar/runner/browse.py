@@ -17,11 +17,11 @@ from sidecar.engines.access import resolve_address
 from sidecar.engines.base import Command, Engine, Entry, Snapshot
 from sidecar.lib.errors import SidecarError, UsageError
 from sidecar.runner.due import Job, backup_job
-from sidecar.runner.foreground import make_engine
 from sidecar.runner.identity import switch_user
 from sidecar.runner.journal import Journal, JournalError
 from sidecar.runner.latest import FileCounts, FileLook
 from sidecar.runner.loader import load
+from sidecar.runner.parts import make_engine
 from sidecar.runner.restore.choose import LATEST, Choice, RestoreRequest, choose_snapshot, place_of
 from sidecar.runner.restore.container_paths import find_saved_path, paths_inside
 from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of

@@ -16,13 +16,10 @@ from sidecar.engines.base import (
     EngineError,
     FailureClass,
     HeldLock,
-    LockRecords,
     Report,
     ResultKind,
     failed,
 )
-from sidecar.engines.registry import all_engines
-from sidecar.lib.process import ProcessRunner
 from sidecar.runner.backrest_work import find_work
 from sidecar.runner.control import check_type
 from sidecar.runner.document import ExecutedDocument
@@ -36,10 +33,10 @@ from sidecar.runner.job.worker import JobRunner, JobStages
 from sidecar.runner.journal import Journal, JournalError, RunCause
 from sidecar.runner.loader import load
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import assemble, engine_options, lock_scheduler
+from sidecar.runner.parts import assemble, lock_scheduler, make_engine
 from sidecar.runner.pool import Pool
 from sidecar.runner.repositories import FILE, KnownRepositories
-from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
+from sidecar.runner.settings import JOURNAL, RunnerSettings
 from sidecar.runner.source_links import refuse_links
 from sidecar.runner.union import Documents
 from sidecar.service.signals import SignalWaiter
@@ -253,22 +250,6 @@ def _unlock(repo: str, engine: Engine) -> Unlocked:
         return Unlocked(repo, engine.locks())
     except EngineError as error:
         return Unlocked(repo, reason=str(error))
-
-
-def make_engine(
-    settings: RunnerSettings,
-    environ: Mapping[str, str],
-    documents: Documents,
-    repo: str,
-    records: LockRecords | None = None,
-) -> Engine:
-    """Make the engine of a repository; raises UsageError if there is none such, or no engine.
-
-    `records` tells which locks programs of ours have left; None: nobody knows.
-    """
-    found = documents.find_repo(repo)
-    programs = ProcessRunner(environment_of(environ))
-    return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def hooks_of(config: Config, job: Job) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ from sidecar.docker.client import DockerClient
 from sidecar.docker.containers import Containers
 from sidecar.docker.one_shot import OneShotDocker
 from sidecar.docker.own_container import own_container_id
-from sidecar.engines.base import Engines, LockRecords
+from sidecar.engines.base import Engine, Engines, LockRecords
 from sidecar.engines.locking import Locking
 from sidecar.engines.options import CommandTimeouts
 from sidecar.engines.registry import all_engines
@@ -110,6 +110,23 @@ def engine_options(
         Locking(records=records),
         running.restic,
     )
+
+
+def make_engine(
+    settings: RunnerSettings,
+    environ: Mapping[str, str],
+    documents: Documents,
+    repo: str,
+    records: LockRecords | None = None,
+) -> Engine:
+    """Make the engine of a repository; raises UsageError if there is none such, or no engine.
+
+    Its programs do not have the mark by which a daemon that starts knows what it has to end.
+    `records` tells which locks programs of ours have left; None: nobody knows.
+    """
+    found = documents.find_repo(repo)
+    programs = ProcessRunner(environment_of(environ))
+    return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -315,7 +315,7 @@ def read_snapshots(
 ) -> "tuple[Snapshot, ...]":
     """Read the snapshots of a plan from its repository; raises UsageError or EngineError."""
     from sidecar.runner.control import find_job
-    from sidecar.runner.foreground import make_engine
+    from sidecar.runner.parts import make_engine
 
     documents = load(settings.files, environ)
     config = documents.config

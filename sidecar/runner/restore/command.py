@@ -11,9 +11,7 @@ from sidecar.backrest.names import Names
 from sidecar.backrest.reading import Config, RunPlan
 from sidecar.docker.one_shot import OneShotDocker
 from sidecar.engines.base import Engine, LockRecords, Report
-from sidecar.engines.registry import all_engines
 from sidecar.lib.errors import UsageError
-from sidecar.lib.process import ProcessRunner
 from sidecar.lib.zones import local_zone
 from sidecar.runner.due import Scheduler, backup_job
 from sidecar.runner.identity import switch_user
@@ -23,7 +21,7 @@ from sidecar.runner.leftovers import start_leftovers
 from sidecar.runner.loader import load
 from sidecar.runner.lock import is_executed
 from sidecar.runner.lock_records import JournalLockRecords
-from sidecar.runner.parts import engine_options, open_docker
+from sidecar.runner.parts import make_engine, open_docker
 from sidecar.runner.plan_turns import PlanTurns
 from sidecar.runner.restore.choose import check_request, choose_snapshot
 from sidecar.runner.restore.container_paths import find_saved_path
@@ -51,7 +49,7 @@ from sidecar.runner.restore.group import (
 )
 from sidecar.runner.restore.restore import Obstacles, Restorer
 from sidecar.runner.restore.turn import Turn, running
-from sidecar.runner.settings import JOURNAL, RunnerSettings, environment_of
+from sidecar.runner.settings import JOURNAL, RunnerSettings
 from sidecar.runner.union import Documents
 from sidecar.runner.verify.sample import SampleLimits
 from sidecar.runner.verify.verify import Verification, Verifier
@@ -280,22 +278,6 @@ def prepare_verifications(
             engine = make_engine(settings, environ, documents, plan.repo, records)
             verifier = Verifier(engine, journal, folder, options.limits)
             yield PreparedVerification(plan, verifier, config.instance, options.seed)
-
-
-def make_engine(
-    settings: RunnerSettings,
-    environ: Mapping[str, str],
-    documents: Documents,
-    repo: str,
-    records: LockRecords,
-) -> Engine:
-    """Make the engine of a repository; raises UsageError if there is none such, or no engine.
-
-    Its programs do not have the mark by which a daemon that starts knows what it has to end.
-    """
-    found = documents.find_repo(repo)
-    programs = ProcessRunner(environment_of(environ))
-    return all_engines(programs, engine_options(settings, environ, records)).make(found)
 
 
 def resolve_plan(config: Config, name: str) -> RunPlan:
